@@ -1,0 +1,3 @@
+//! Prints the table of docs/benchmarks.md.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The binary `fortigate`.
+
+fn main() {}

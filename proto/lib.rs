@@ -1,0 +1,47 @@
+//! The protocol of Muster: the generated types of `muster.v1`, and beside them the domain types that the wire is parsed into.
+//!
+//! # Layout, in reading order
+//!
+//! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
+//! - [`SerialNumber`], [`VdomName`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
+//! - [`device`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
+//! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
+
+pub mod admin;
+mod cursor;
+pub mod debug_log;
+pub mod device;
+pub mod encoded;
+mod invalid;
+mod reason;
+mod serial;
+mod text;
+mod timestamp;
+mod vdom;
+
+pub use cursor::Cursor;
+pub use invalid::{Check, Invalid, Violation};
+pub use reason::Reason;
+pub use serial::SerialNumber;
+pub use text::{Pattern, Text, printable};
+pub use timestamp::Timestamp;
+pub use vdom::{VdomName, digest};
+
+/// The generated types, clients and servers of `muster.v1`.
+#[allow(clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("muster.v1");
+}
+
+/// The descriptor set that the code was generated from, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Where the server listens if nobody says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7443";
+
+/// The data directory of the server if nobody says otherwise; `fortigate` finds the stand-in factory CA in it.
+pub const DEFAULT_DATA_DIR: &str = "muster-data";
+
+/// The most VDOMs that one device may have: the largest `FortiGate` licence is 500 (domain sheet, section 1.5).
+pub const MAX_VDOMS: usize = 500;

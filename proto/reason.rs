@@ -1,0 +1,147 @@
+//! The stable reason codes: why something was refused or left, the gRPC code that goes with it, and what to do about it.
+
+use std::fmt;
+
+use tonic::Code;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident, $text:literal, $code:ident, $fix:literal;)+) => {
+        /// Why a call, or one item of it, was refused or left as it was. Codes are stable: clients may branch on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable code, as in "IDENTITY_MISMATCH".
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The gRPC code of a call that ends for this reason.
+            #[must_use]
+            pub const fn code(self) -> Code {
+                match self { $(Self::$name => Code::$code,)+ }
+            }
+
+            /// What to do about it, in a sentence.
+            #[must_use]
+            pub const fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A field is not what its description allows.
+    FieldInvalid, "FIELD_INVALID", InvalidArgument, "correct the named fields";
+    /// A serial number is not 16 characters of A-Z and 0-9.
+    SerialNumberMalformed, "SERIAL_NUMBER_MALFORMED", InvalidArgument, "send the serial number as the device shows it: 16 characters of A-Z and 0-9";
+    /// A VDOM name is empty, too long, or has characters that FortiOS does not allow.
+    VdomNameMalformed, "VDOM_NAME_MALFORMED", InvalidArgument, "send each VDOM name as FortiOS has it: 1 to 31 characters of A-Z, a-z, 0-9, '-', '_' and '.'";
+    /// A list names a VDOM twice.
+    VdomDuplicate, "VDOM_DUPLICATE", InvalidArgument, "list each VDOM once";
+    /// A full list is empty.
+    VdomListEmpty, "VDOM_LIST_EMPTY", InvalidArgument, "list every VDOM, at least \"root\"; to remove a device use Delete";
+    /// Neither a list nor a digest was sent.
+    VdomListMissing, "VDOM_LIST_MISSING", InvalidArgument, "send full_list with every VDOM, or a digest";
+    /// A list is longer than any device allows.
+    VdomListTooLong, "VDOM_LIST_TOO_LONG", InvalidArgument, "list at most 500 VDOMs";
+    /// A text has control characters or is too long.
+    TextMalformed, "TEXT_MALFORMED", InvalidArgument, "send printable text of at most 64 characters";
+    /// A deletion does not say what to delete.
+    TargetMissing, "TARGET_MISSING", InvalidArgument, "name a vdom, or choose whole_device";
+    /// A resource name is not of the form that the call takes.
+    NameMalformed, "NAME_MALFORMED", InvalidArgument, "use the name as the lists show it";
+    /// A page token is not one of this list.
+    PageTokenMalformed, "PAGE_TOKEN_MALFORMED", InvalidArgument, "pass next_page_token back unchanged, with the other fields as they were, or start again without it";
+    /// A filter cannot be read.
+    FilterMalformed, "FILTER_MALFORMED", InvalidArgument, "write the filter as FIELD = \"VALUE\" AND FIELD = \"VALUE\"";
+    /// A cursor is not one of this service.
+    CursorMalformed, "CURSOR_MALFORMED", InvalidArgument, "pass a cursor back exactly as the feed sent it, or start with tail, since or earliest";
+    /// Fields of a feed request contradict each other.
+    FieldsConflict, "FIELDS_CONFLICT", InvalidArgument, "give only one of the conflicting fields";
+    /// The bytes of the request are not the message that the call takes.
+    MessageMalformed, "MESSAGE_MALFORMED", InvalidArgument, "check that client and server use the same muster.v1 protocol";
+    /// The request has more bytes than the server reads.
+    MessageTooLarge, "MESSAGE_TOO_LARGE", ResourceExhausted, "send at most 4 MiB in one request";
+    /// There is no such method.
+    MethodUnknown, "METHOD_UNKNOWN", Unimplemented, "list the methods with server reflection; this server may be older than the client";
+    /// Neither a client certificate nor a token came with the call.
+    CredentialsMissing, "CREDENTIALS_MISSING", Unauthenticated, "devices: present the client certificate; admins: send metadata \"authorization: Bearer TOKEN\"";
+    /// The token is wrong, expired or revoked.
+    TokenInvalid, "TOKEN_INVALID", Unauthenticated, "use a token that is valid now; the first one is in the file admin-token of the data directory";
+    /// The client certificate is no longer, or not yet, valid.
+    CertificateExpired, "CERTIFICATE_EXPIRED", Unauthenticated, "renew the client certificate, and check the clocks of both sides";
+    /// The client certificate is not one that the server trusts now.
+    CertificateNotTrusted, "CERTIFICATE_NOT_TRUSTED", Unauthenticated, "use a certificate from the device CA that the server trusts";
+    /// The client certificate is trusted and names neither a serial number nor a relay.
+    CertificateWithoutIdentity, "CERTIFICATE_WITHOUT_IDENTITY", Unauthenticated, "issue the certificate with the serial number as its common name";
+    /// The caller named a device that it may not speak for, or watch.
+    IdentityMismatch, "IDENTITY_MISMATCH", PermissionDenied, "name the serial number of the client certificate, or call through a relay that may speak for the device";
+    /// Callers of this kind may not make this call.
+    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token";
+    /// No such device was ever registered.
+    DeviceUnknown, "DEVICE_UNKNOWN", NotFound, "check the serial number; the device registers itself with its first sync";
+    /// The device never had such a VDOM.
+    VdomUnknown, "VDOM_UNKNOWN", NotFound, "check the name and its letter case; list the auth clients of the device";
+    /// There never was such an auth client.
+    AuthClientUnknown, "AUTH_CLIENT_UNKNOWN", NotFound, "check the name; list the auth clients";
+    /// Every device has the VDOM "root".
+    RootVdomRequired, "ROOT_VDOM_REQUIRED", FailedPrecondition, "keep \"root\"; to remove the device as a whole choose whole_device";
+    /// The device has as many VDOMs as any device may have.
+    VdomLimit, "VDOM_LIMIT", FailedPrecondition, "remove VDOMs that are no longer used: a device has at most 500";
+    /// It was deleted before this call.
+    AlreadyDeleted, "ALREADY_DELETED", Ok, "nothing to do";
+    /// It had been removed, and this call brought it back under its old id.
+    ReturnedAfterRemoval, "RETURNED_AFTER_REMOVAL", Ok, "nothing to do, unless it was removed for good: then remove it on the device too";
+    /// Another writer changed the device in between.
+    StaleGeneration, "STALE_GENERATION", Aborted, "read the current generation, check what changed, and try again";
+    /// The auth client changed since its etag was read.
+    EtagMismatch, "ETAG_MISMATCH", Aborted, "read the auth client again and retry with its new etag";
+    /// The caller makes calls faster than it may.
+    RateLimited, "RATE_LIMITED", ResourceExhausted, "wait for the retry delay";
+    /// The caller has as many calls in flight as it may.
+    ConcurrencyLimited, "CONCURRENCY_LIMITED", ResourceExhausted, "wait for earlier calls to end";
+    /// The server has more changes waiting than it takes.
+    QueueFull, "QUEUE_FULL", ResourceExhausted, "wait for the retry delay";
+    /// The deadline of the caller passed before the call was worked on.
+    DeadlinePassed, "DEADLINE_PASSED", DeadlineExceeded, "allow more time, and repeat the call: it is idempotent";
+    /// The database cannot be read or written now.
+    StoreUnavailable, "STORE_UNAVAILABLE", Unavailable, "repeat the call after the retry delay; the operator finds the cause in the server's log";
+    /// The disk of the database is full.
+    StoreFull, "STORE_FULL", Unavailable, "the operator must free space on the disk of the database; then repeat the call";
+    /// The server is shutting down.
+    ShuttingDown, "SHUTTING_DOWN", Unavailable, "repeat the call after the retry delay";
+    /// The database refused this very change.
+    StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// A defect of the server.
+    Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn reason_codes_are_unique_and_each_has_a_fix() {
+        let codes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(reason.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{reason}");
+            assert!(!reason.fix().is_empty() && !reason.fix().ends_with('.'), "{reason}");
+        }
+    }
+}

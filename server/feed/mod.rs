@@ -1,0 +1,1 @@
+//! Debug events: record, filter, ring, cursor, gap.

@@ -1,0 +1,1 @@
+//! Who calls: device certificates, relays, admin tokens, and the built-in CA.

@@ -1,0 +1,6 @@
+//! The server of Muster: the register of auth clients, behind gRPC.
+
+pub mod clock;
+pub mod feed;
+pub mod identity;
+pub mod operation;

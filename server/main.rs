@@ -1,0 +1,3 @@
+//! The binary `muster-server`.
+
+fn main() {}
