@@ -4,3 +4,5 @@ pub mod clock;
 pub mod feed;
 pub mod identity;
 pub mod operation;
+pub mod registry;
+pub mod store;
