@@ -1,9 +1,10 @@
 //! What the rules answer: the outcome of each item, and what changed.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use muster_proto::{Reason, VdomName};
 pub use muster_proto::v1::{Outcome, SyncStatus};
+use muster_proto::{Reason, VdomName};
 
 use super::{AuthClient, Device};
 
@@ -59,15 +60,15 @@ pub struct Change {
     /// The field, as in "state" or "hostname".
     pub field: &'static str,
     /// Its value before; empty if there was none.
-    pub before: String,
+    pub before: Cow<'static, str>,
     /// Its value after; empty if there is none.
-    pub after: String,
+    pub after: Cow<'static, str>,
 }
 
 impl Change {
     /// Something came, went or returned.
-    pub(super) fn state(vdom: Option<VdomName>, before: &str, after: &str) -> Self {
-        Self { vdom, field: "state", before: before.to_owned(), after: after.to_owned() }
+    pub(super) fn state(vdom: Option<VdomName>, before: &'static str, after: &'static str) -> Self {
+        Self { vdom, field: "state", before: before.into(), after: after.into() }
     }
 }
 

@@ -36,11 +36,7 @@ pub(super) fn register(
 }
 
 /// Makes the register hold exactly the VDOMs of the list.
-pub(super) fn sync(
-    held: &mut Option<Aggregate>,
-    sync: &Sync,
-    context: &mut Context<'_>,
-) -> Result<Planned, Refusal> {
+pub(super) fn sync(held: &mut Option<Aggregate>, sync: &Sync, context: &mut Context<'_>) -> Result<Planned, Refusal> {
     let device = held.as_ref().map(|held| held.device.get());
     let generation = device.map_or(0, |device| device.generation);
     if let Some(base) = sync.base_generation
@@ -259,6 +255,6 @@ fn update_info(device: &mut Kept<Device>, info: &DeviceInfo, changes: &mut Vec<C
             _ => &mut held.firmware,
         };
         *slot = after.clone();
-        changes.push(Change { vdom: None, field, before: before.to_string(), after: after.to_string() });
+        changes.push(Change { vdom: None, field, before: before.to_string().into(), after: after.to_string().into() });
     }
 }

@@ -68,6 +68,12 @@ pub trait Writing: Send {
     /// Notes when devices last called. Times only ever move forward.
     async fn touch(&mut self, seen: &[(DeviceId, Timestamp)]) -> Result<(), StoreError>;
 
+    /// Writes something of no consequence, to find out whether the store can be written.
+    async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whether any admin token, even a revoked one, is known.
+    async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
+
     /// Keeps the hash of a new admin token, and revokes all others of that name.
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError>;
 }
@@ -81,10 +87,10 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// An auth client, with its device and its realm.
     async fn auth_client(&self, name: AuthClientName) -> Result<Option<AuthClientRow>, StoreError>;
 
-    /// One page of auth clients, and how many there are in all.
+    /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
-    /// One page of devices, and how many there are in all.
+    /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
     /// The name of the admin whose token has this hash, unless it was revoked.

@@ -50,9 +50,11 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
 
 fn explain(error: &sqlx::Error) -> String {
     match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
-        Some("11" | "26") => "it is damaged, or not a database of Muster; restore it from a backup, or move it away to \
+        Some("11" | "26") => {
+            "it is damaged, or not a database of Muster; restore it from a backup, or move it away to \
                               start with an empty register"
-            .to_owned(),
+                .to_owned()
+        }
         Some("8" | "14") => format!("{error}; check that the file and its directory can be written"),
         _ => error.to_string(),
     }
@@ -217,6 +219,17 @@ impl Writing for SqliteWriting {
         Ok(())
     }
 
+    async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let text = "UPDATE register SET probed_at = ?";
+        sqlx::query(text).bind(now.micros()).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn has_admin_token(&mut self) -> Result<bool, StoreError> {
+        let text = "SELECT EXISTS (SELECT 1 FROM admin_token)";
+        Ok(sqlx::query_scalar(text).fetch_one(&mut self.connection).await?)
+    }
+
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("UPDATE admin_token SET revoked_at = $1 WHERE name = $2 AND hash <> $3 AND revoked_at IS NULL")
@@ -225,12 +238,14 @@ impl Writing for SqliteWriting {
             .bind(hash.as_slice())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query("INSERT INTO admin_token (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING")
-            .bind(hash.as_slice())
-            .bind(name)
-            .bind(now.micros())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO admin_token (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+        )
+        .bind(hash.as_slice())
+        .bind(name)
+        .bind(now.micros())
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 }

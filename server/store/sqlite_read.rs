@@ -36,7 +36,7 @@ impl SqliteReading {
             }
             paged = paged.bind(after.id);
         }
-        let page = paged.bind(query.page_size).fetch_all(&mut *snapshot).await?;
+        let page = paged.bind(query.page_size + 1).fetch_all(&mut *snapshot).await?;
         Ok((page, total))
     }
 }

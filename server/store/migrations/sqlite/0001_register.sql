@@ -3,7 +3,8 @@
 
 CREATE TABLE register (
     only INTEGER PRIMARY KEY CHECK (only = 1),
-    next_id INTEGER NOT NULL
+    next_id INTEGER NOT NULL,
+    probed_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO register (only, next_id) VALUES (1, 1000);
 
