@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use muster_proto::debug_log::{FeedRequest, Filter};
-use muster_proto::{Pattern, SerialNumber};
+use muster_proto::{Pattern, SerialNumber, VdomName};
 
 use super::event::DebugEvent;
 use super::scope::Scope;
@@ -102,7 +102,7 @@ impl Criterion {
         let Filter { serial, vdom, realm, component, level_mask, operation: _, text } = &self.filter;
         level_mask.is_none_or(|mask| mask & event.level as u8 != 0)
             && has(serial.as_ref(), event.serial.as_ref().map(SerialNumber::as_str))
-            && has(vdom.as_ref(), event.vdom.as_ref().map(|vdom| vdom.as_str()))
+            && has(vdom.as_ref(), event.vdom.as_ref().map(VdomName::as_str))
             && has(realm.as_ref(), event.realm.as_deref())
             && component.as_ref().is_none_or(|component| *component == event.component)
             && match self.operation {
