@@ -1,1 +1,28 @@
-//! A stand-in for a FortiGate with several VDOMs.
+//! `fortigate`: a stand-in for a FortiGate with several VDOMs, that talks to Muster as a device does.
+//!
+//! # Layout, in reading order
+//!
+//! - [`args`], [`cli`]: the command line, and what each command does.
+//! - [`device`], [`device_dir`]: the box, and the directory that holds it.
+//! - [`model`], [`certificate`]: what the factory gives a box.
+//! - [`fortios`]: the commands of FortiOS.
+//! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
+//! - [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
+
+pub mod args;
+pub mod backoff;
+pub mod certificate;
+pub mod cli;
+pub mod components;
+pub mod connect;
+pub mod device;
+pub mod device_dir;
+pub mod failure;
+pub mod feed;
+pub mod fortios;
+mod link;
+pub mod model;
+pub mod render;
+pub mod server_url;
+pub mod tls;
+pub mod update;

@@ -1,0 +1,185 @@
+//! What is shown: pure functions from answers to lines. Everything that came over the wire is made safe for terminals, although the server
+//! does so already.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use muster_proto::v1::{
+    ClosingReason, DebugEvent, FeedClosing, FeedGap, GapReason, Outcome, SyncResponse, SyncStatus, VdomOutcome,
+};
+use muster_proto::{SerialNumber, printable};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::failure::CallError;
+use crate::server_url::ServerUrl;
+
+/// What FortiOS prints when the list was taken (domain sheet, section 3.4).
+pub const UPDATED: &str = "List of VDOMs updated to FortiToken Cloud.";
+/// What FortiOS prints when the service cannot be used (domain sheet, section 3.4).
+pub const CANNOT_FIND: &str = "Cannot find ftc server!";
+/// What FortiOS prints last when a command failed.
+pub const COMMAND_FAIL: &str = "Command fail. Return code -1";
+
+/// Whether the server took the list, in full or by its digest.
+#[must_use]
+pub fn was_taken(answer: &SyncResponse) -> bool {
+    matches!(answer.status(), SyncStatus::InSync | SyncStatus::Completed)
+}
+
+/// Whether something of the list was refused, or ended in a way that this version does not know.
+#[must_use]
+pub fn has_failures(answer: &SyncResponse) -> bool {
+    let failed = |outcome: i32| {
+        matches!(Outcome::try_from(outcome), Ok(Outcome::Refused) | Err(_))
+            || (outcome == Outcome::Unspecified as i32 && answer.status() != SyncStatus::InSync)
+    };
+    failed(answer.outcome) || answer.vdoms.iter().any(|item| failed(item.outcome))
+}
+
+/// One line for each item that was not simply done: with its outcome, and reason and fix where there are any.
+#[must_use]
+pub fn items(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
+    let device = VdomOutcome { vdom: serial.to_string(), outcome: answer.outcome, ..Default::default() };
+    // An answer by digest lists nothing, and may leave the outcome of the device out.
+    let device = (answer.status() != SyncStatus::InSync).then_some(&device);
+    device.into_iter().chain(&answer.vdoms).filter_map(item).collect()
+}
+
+fn item(item: &VdomOutcome) -> Option<String> {
+    let outcome = match Outcome::try_from(item.outcome) {
+        Ok(Outcome::Created | Outcome::Updated | Outcome::Unchanged) if item.reason.is_empty() => return None,
+        Ok(Outcome::Created) => "created",
+        Ok(Outcome::Updated) => "updated",
+        Ok(Outcome::Unchanged) => "unchanged",
+        Ok(Outcome::Removed) => "removed",
+        Ok(Outcome::Restored) => "restored",
+        Ok(Outcome::Refused) => "refused",
+        Ok(Outcome::Unspecified) | Err(_) => "outcome not known to this client",
+    };
+    let mut line = format!("{}: {outcome}", printable(&item.vdom));
+    if !item.reason.is_empty() {
+        let _ = write!(line, " ({})", printable(&item.reason));
+    }
+    if !item.fix.is_empty() {
+        let _ = write!(line, ": {}", printable(&item.fix));
+    }
+    Some(line)
+}
+
+/// Why a call failed: a line that tells where on the way, one for each bad field, and the fix.
+#[must_use]
+pub fn failure(server: &ServerUrl, error: &CallError) -> String {
+    let stage = match error {
+        CallError::Connect(error) => error.stage().to_owned(),
+        CallError::Lost(_) => "connection".to_owned(),
+        CallError::NoAnswer(_) => "timeout".to_owned(),
+        CallError::Refused(refusal) if refusal.is_authorisation() => "authorisation".to_owned(),
+        CallError::Refused(refusal) => format!("{:?}", refusal.code),
+    };
+    let mut text = format!("{stage}: {}: {error}", server.authority());
+    let fix = match error {
+        CallError::Connect(error) => error.fix(),
+        CallError::Lost(_) => "repeat the command: it is idempotent",
+        CallError::NoAnswer(_) => "check that the server is well, or allow more time with --timeout",
+        CallError::Refused(refusal) => {
+            if !refusal.reason.is_empty() {
+                let _ = write!(text, " ({})", refusal.reason);
+            }
+            for (field, description) in &refusal.violations {
+                let _ = write!(text, "\n  {field}: {description}");
+            }
+            if let Some(delay) = refusal.retry_after {
+                let _ = write!(text, "\n  retry after {}", wait(delay));
+            }
+            &refusal.fix
+        }
+    };
+    if !fix.is_empty() {
+        let _ = write!(text, "\nfix: {fix}");
+    }
+    text
+}
+
+/// A wait, in seconds.
+#[must_use]
+pub fn wait(wait: Duration) -> String {
+    format!("{:.1} s", wait.as_secs_f64())
+}
+
+/// One line of the debug feed:
+///
+/// `[COMPONENT] STEP VDOM: MESSAGE (REASON); FIELD "BEFORE" -> "AFTER"; by CALLER => CODE, operation ID`, where everything behind the message
+/// stands only where there is something to say: the caller if it is not the device itself, code and operation at the end of an operation.
+/// FortiOS does not document its own lines (domain sheet, section 3.5), so this shape is ours, and stays as it is.
+#[must_use]
+pub fn event(event: &DebugEvent, own: &SerialNumber, timestamps: bool) -> String {
+    let mut line = if timestamps { timestamp(event) } else { String::new() };
+    let _ = write!(line, "[{}] {}", event.component, event.step);
+    if !event.vdom.is_empty() {
+        let _ = write!(line, " {}", event.vdom);
+    }
+    let _ = write!(line, ": {}", event.message);
+    if !event.reason.is_empty() {
+        let _ = write!(line, " ({})", event.reason);
+    }
+    for change in &event.changes {
+        let _ = write!(line, "; {} \"{}\" -> \"{}\"", change.field, change.before, change.after);
+    }
+    if !event.caller.is_empty() && event.caller.strip_prefix("device:") != Some(own.as_str()) {
+        let _ = write!(line, "; by {}", event.caller);
+    }
+    if event.terminal {
+        let _ = write!(line, " => {}, operation {}", event.code, event.operation_id);
+    }
+    printable(&line)
+}
+
+/// When the server recorded the event, in UTC.
+fn timestamp(event: &DebugEvent) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] ");
+    let time = event.time.as_ref().and_then(|time| OffsetDateTime::from_unix_timestamp(time.seconds).ok());
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| "0000-00-00 00:00:00 ".to_owned())
+}
+
+/// A line about the feed itself.
+#[must_use]
+pub fn note(text: &str) -> String {
+    format!("--- {} ---", printable(text))
+}
+
+/// How many events are missing, and why.
+#[must_use]
+pub fn gap(gap: &FeedGap) -> String {
+    let missed = match gap.count {
+        None => "events missed".to_owned(),
+        Some(1) => "1 event missed".to_owned(),
+        Some(count) => format!("{count} events missed"),
+    };
+    let why = match gap.reason() {
+        GapReason::SlowViewer => "slow viewer",
+        GapReason::Expired => "no longer held by the server",
+        GapReason::Restart => "the server was restarted",
+        GapReason::Unspecified => "reason not known to this client",
+    };
+    note(&format!("{missed} ({why})"))
+}
+
+/// Why the server ended the feed.
+#[must_use]
+pub fn closing(closing: &FeedClosing) -> &'static str {
+    match closing.reason() {
+        ClosingReason::Complete => "the feed is complete",
+        ClosingReason::Limit => "the limit was reached",
+        ClosingReason::Until => "the end time was reached",
+        ClosingReason::Shutdown => "the server is shutting down",
+        ClosingReason::AuthorisationEnded => "this box may no longer watch",
+        ClosingReason::Unspecified => "the server ended the feed",
+    }
+}
+
+/// Whether all that was asked for has been sent.
+#[must_use]
+pub fn is_final(closing: &FeedClosing) -> bool {
+    matches!(closing.reason(), ClosingReason::Complete | ClosingReason::Limit | ClosingReason::Until)
+}
