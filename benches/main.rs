@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use muster_server::args::LogFormat;
 
 /// Measures Muster side by side with bare tonic.
 #[derive(Debug, Parser)]
@@ -21,6 +22,12 @@ struct Args {
     /// How many turns each pair of measurements takes; the median is printed.
     #[arg(long, default_value_t = 3)]
     turns: usize,
+    /// What Muster logs meanwhile.
+    #[arg(long, default_value = "info")]
+    log: String,
+    /// Measure Muster alone, for a profiler.
+    #[arg(long)]
+    no_echo: bool,
     /// Only the figures whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -28,9 +35,12 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    // Every call is logged, as in production; only the terminal is spared.
+    let nowhere = std::fs::File::create("/dev/null").context("could not open /dev/null")?;
+    muster_server::log::start(LogFormat::Text, &args.log, nowhere, false);
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {
-        let mut table = table::Table::new(args.time, args.turns, args.only);
+        let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
         table.print()

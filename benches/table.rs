@@ -12,6 +12,7 @@ pub(crate) struct Table {
     pub(crate) time: Duration,
     turns: usize,
     only: String,
+    no_echo: bool,
     rows: Vec<Row>,
 }
 
@@ -30,8 +31,8 @@ fn median(values: &[f64]) -> f64 {
 }
 
 impl Table {
-    pub(crate) fn new(time: Duration, turns: usize, only: String) -> Self {
-        Self { time, turns, only, rows: Vec::new() }
+    pub(crate) fn new(time: Duration, turns: usize, only: String, no_echo: bool) -> Self {
+        Self { time, turns, only, no_echo, rows: Vec::new() }
     }
 
     /// Measures one figure and its echo in turns.
@@ -52,7 +53,11 @@ impl Table {
         }
         let mut row = Row { name, unit, goal: goal.to_owned(), muster: Vec::new(), echo: Vec::new() };
         for _ in 0..self.turns {
-            row.echo.push(echo(self.time).await.with_context(|| format!("the echo of {name}"))?);
+            if self.no_echo {
+                row.echo.push(f64::NAN);
+            } else {
+                row.echo.push(echo(self.time).await.with_context(|| format!("the echo of {name}"))?);
+            }
             row.muster.push(muster(self.time).await.context(name)?);
             let _ = writeln!(std::io::stderr(), "{name}: {:?} beside {:?}", row.muster.last(), row.echo.last());
         }

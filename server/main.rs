@@ -1,18 +1,17 @@
 //! The binary `muster-server`: flags, log, bind, serve, exit code.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use muster_server::args::{self, Args, Command, LogFormat};
+use muster_server::args::{self, Args, Command};
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::serve::{Server, Settings};
-use muster_server::{announce, maintenance};
+use muster_server::{announce, log, maintenance};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// What `sysexits.h` calls a command that was used wrongly.
 const EX_USAGE: u8 = 64;
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    log(&args);
+    log::start(args.log_format, &args.log, std::io::stderr, std::io::stderr().is_terminal());
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {
         match &args.command {
@@ -57,17 +56,6 @@ fn run(args: Args) -> anyhow::Result<()> {
             }
         }
     })
-}
-
-fn log(args: &Args) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&args.log).unwrap_or_default())
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match args.log_format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }
 
 /// Text for people goes to stdout; a reader that has gone is no failure of the server.

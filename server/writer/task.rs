@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_proto::{Reason, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
@@ -85,6 +85,7 @@ impl WriterTask {
                 continue;
             }
             let now = self.clock.now();
+            debug!(commands = part.len(), "batch");
             match batch::run(&mut *self.store, &part, self.next_id, now).await {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
