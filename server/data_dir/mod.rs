@@ -3,9 +3,9 @@
 mod file;
 mod lock;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use file::write_atomically;
@@ -105,7 +105,7 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Makes the directory if there is none (for this user alone, 0700), and holds it until the value is dropped: no second process can.
+    /// Makes the directory if there is none (for this user alone, 0700), and holds it until the value is dropped.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let given = path;
         let refused = |error| refusal(given, error);
@@ -114,6 +114,9 @@ impl DataDir {
         let path = fs::canonicalize(path).map_err(refused)?;
         let lock = lock::take(&path)?;
         file::remove_unfinished(&path).map_err(refused)?;
+        if fs::metadata(&path).map_err(refused)?.permissions().mode() & 0o022 != 0 {
+            tracing::warn!(path = %path.display(), "others may write to the data directory, and so replace its keys");
+        }
         Ok(Self { path, _lock: Some(lock) })
     }
 
@@ -136,6 +139,13 @@ impl DataDir {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a file, empty and with its permissions, if there is none; for those that write it in their own way.
+    pub fn touch(&self, file: DataFile) -> io::Result<PathBuf> {
+        let path = self.path(file);
+        OpenOptions::new().append(true).create(true).mode(file.mode()).open(&path)?;
+        Ok(path)
     }
 
     /// Writes a file: after a crash it has either all of the text, on the disk, or what it had before.

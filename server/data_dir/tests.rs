@@ -22,6 +22,12 @@ fn a_new_directory_and_its_secrets_are_for_this_user_alone() {
     assert_eq!(mode(&data.path(DataFile::Ca)) & !0o644, 0);
     assert_eq!(data.read(DataFile::CaKey).unwrap().as_deref(), Some("secret"));
     assert_eq!(data.read(DataFile::Server).unwrap(), None);
+
+    let database = data.touch(DataFile::Database).unwrap();
+    assert_eq!(mode(&database), 0o600);
+    fs::write(&database, "rows").unwrap();
+    data.touch(DataFile::Database).unwrap();
+    assert_eq!(fs::read_to_string(&database).unwrap(), "rows");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::issue;
+use super::issued::Issued;
 use super::relay::Relay;
 use super::server_certificate::{self, Finding};
 use crate::data_dir::{DataDir, DataFile};
@@ -65,14 +66,6 @@ pub struct Authority<'a> {
     operator: Pair,
 }
 
-/// A certificate and its key, in PEM form (the key in PKCS #8).
-pub struct Issued {
-    /// The certificate, for everyone to see.
-    pub certificate: String,
-    /// The key, for its owner alone.
-    pub key: String,
-}
-
 impl<'a> Authority<'a> {
     /// The operator CA, made if there is none.
     pub fn ensure(data: &'a DataDir, now: Timestamp) -> Result<Self, AuthorityError> {
@@ -87,14 +80,17 @@ impl<'a> Authority<'a> {
         Ok(Self { data, operator })
     }
 
-    /// Makes the factory CA of stand-in devices if there is none.
+    /// Makes the factory CA of stand-in devices if there is no device CA. One that the operator put there may have its key elsewhere.
     pub fn ensure_device_ca(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        ensure_ca(self.data, DataFile::DeviceCa, DataFile::DeviceCaKey, issue::DEVICE_CA, now).map(|_| ())
+        if self.read(DataFile::DeviceCa)?.is_none() {
+            ensure_ca(self.data, DataFile::DeviceCa, DataFile::DeviceCaKey, issue::DEVICE_CA, now)?;
+        }
+        Ok(())
     }
 
-    /// Makes the certificate of the server for these host names and addresses (beside "localhost" and its addresses), or makes it
-    /// anew if it is one of ours that would not do: less than 30 days left, another CA or key, a name missing. One that the operator put there is
-    /// left alone.
+    /// Makes the certificate of the server for these host names and addresses, beside "localhost" and its addresses. One of ours that
+    /// would not do (less than 30 days left, another CA or key, a name missing) is made anew; one that the operator put there is left
+    /// alone.
     pub fn ensure_server_certificate(&self, names: &[String], now: Timestamp) -> Result<(), AuthorityError> {
         let names = issue::server_names(names);
         let found = self.read(DataFile::Server)?;
@@ -160,12 +156,6 @@ impl<'a> Authority<'a> {
 
     fn malformed(&self, file: DataFile) -> AuthorityError {
         AuthorityError::Malformed { path: self.data.path(file) }
-    }
-}
-
-impl std::fmt::Debug for Issued {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -16,7 +18,18 @@ use super::peer::Peer;
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    opening: Option<Opening>,
 }
+
+/// What a peer still has to say first. Until then HTTP/2 has no keep-alive that would notice its silence.
+#[derive(Debug)]
+struct Opening {
+    bytes: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// The length of the preface that every HTTP/2 client begins with (RFC 9113, section 3.4).
+const PREFACE: usize = 24;
 
 #[derive(Debug)]
 enum Stream {
@@ -25,18 +38,24 @@ enum Stream {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream, peer: Peer) -> Self {
-        Self { stream: Stream::Plain(stream), peer }
+    pub(super) fn plain(stream: TcpStream, peer: Peer, patience: Duration) -> Self {
+        Self { stream: Stream::Plain(stream), peer, opening: Some(Opening::within(patience)) }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, peer: Peer) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), peer }
+    pub(super) fn tls(stream: TlsStream<TcpStream>, peer: Peer, patience: Duration) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), peer, opening: Some(Opening::within(patience)) }
     }
 
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+}
+
+impl Opening {
+    fn within(patience: Duration) -> Self {
+        Self { bytes: PREFACE, deadline: Box::pin(sleep(patience)) }
     }
 }
 
@@ -50,10 +69,23 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let outcome = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if let Some(opening) = &mut this.opening {
+            if outcome.is_pending() {
+                ready!(opening.deadline.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            opening.bytes = opening.bytes.saturating_sub(buffer.filled().len() - before);
+            if opening.bytes == 0 {
+                this.opening = None;
+            }
         }
+        outcome
     }
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use muster_proto::{Reason, SerialNumber};
+use muster_proto::{Reason, printable};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
+
+use super::names::Names;
 
 /// A connection that was not accepted.
 #[derive(Clone, Debug)]
@@ -14,9 +16,9 @@ pub struct HandshakeFailure {
     pub remote: SocketAddr,
     /// Why it was not accepted.
     pub cause: HandshakeCause,
-    /// The serial number that the refused client certificate claims. Nobody has vouched for it: anyone may claim any.
-    pub claimed: Option<SerialNumber>,
-    /// What TLS, or the system, said.
+    /// What the refused client certificate says of itself. Nobody has vouched for it: anyone may claim any name.
+    pub claimed: Names,
+    /// What TLS, or the system, said; safe for terminals.
     pub detail: String,
 }
 
@@ -44,7 +46,7 @@ pub enum HandshakeCause {
 }
 
 impl HandshakeCause {
-    /// The reason code of a call that would have failed like this; `None` where no code fits, because no caller is known to be concerned.
+    /// The reason code of a call that would have failed like this; `None` where no code fits.
     #[must_use]
     pub fn reason(self) -> Option<Reason> {
         match self {
@@ -129,7 +131,7 @@ impl fmt::Display for HandshakeCause {
 }
 
 impl HandshakeFailure {
-    pub(super) fn of(remote: SocketAddr, error: &io::Error, claimed: Option<SerialNumber>) -> Self {
+    pub(super) fn of(remote: SocketAddr, error: &io::Error, claimed: Names) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
         let cause = match (tls, error.kind()) {
             (Some(error), _) => HandshakeCause::of(error),
@@ -138,20 +140,26 @@ impl HandshakeFailure {
             }
             (None, _) => HandshakeCause::Other,
         };
-        Self { remote, cause, claimed, detail: error.to_string() }
+        Self { remote, cause, claimed, detail: printable(&error.to_string()) }
     }
 
     pub(super) fn timed_out(remote: SocketAddr) -> Self {
-        Self { remote, cause: HandshakeCause::TimedOut, claimed: None, detail: "no handshake in time".to_owned() }
+        Self {
+            remote,
+            cause: HandshakeCause::TimedOut,
+            claimed: Names::default(),
+            detail: "no handshake in time".to_owned(),
+        }
     }
 }
 
 impl fmt::Display for HandshakeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.remote, self.cause, self.detail)?;
-        match self.claimed {
-            Some(serial) => write!(f, ", claims to be {serial}"),
-            None => Ok(()),
+        match &self.claimed {
+            Names { device: Some(serial), .. } => write!(f, ", claims to be device:{serial}"),
+            Names { relay: Some(relay), .. } => write!(f, ", claims to be relay:{}", relay.name),
+            Names { device: None, relay: None } => Ok(()),
         }
     }
 }

@@ -3,14 +3,13 @@
 //! Handshakes run in tasks of their own, so that a peer which connects and says nothing holds up nobody. It holds its place for the
 //! handshake timeout at most, and not for long once places are scarce.
 
-use std::fmt;
-use std::future::Future as _;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,7 +26,7 @@ use super::trust::Trust;
 /// How long and how many handshakes may be.
 #[derive(Clone, Copy, Debug)]
 pub struct HandshakeLimits {
-    /// How long one may take.
+    /// How long one may take; and then, how long the peer may take to begin with HTTP/2.
     pub timeout: Duration,
     /// How long one may take while more than half of the places are taken.
     pub timeout_when_crowded: Duration,
@@ -47,6 +46,8 @@ pub struct Incoming {
     listener: TcpListener,
     /// Set while the system has no room for another connection.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Whether the last attempt to accept a connection has failed.
+    is_failing: bool,
     door: Option<Arc<Door>>,
     handshakes: JoinSet<Option<Connection>>,
 }
@@ -72,13 +73,13 @@ impl Incoming {
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.places.clamp(1, Semaphore::MAX_PERMITS)));
         let door = Door { trust, limits, places, on_failure: Box::new(on_failure) };
-        Self { listener, pause: None, door: Some(Arc::new(door)), handshakes: JoinSet::new() }
+        Self { listener, pause: None, is_failing: false, door: Some(Arc::new(door)), handshakes: JoinSet::new() }
     }
 
     /// Connections without TLS, whose peers have no certificate.
     #[must_use]
     pub fn plain(listener: TcpListener) -> Self {
-        Self { listener, pause: None, door: None, handshakes: JoinSet::new() }
+        Self { listener, pause: None, is_failing: false, door: None, handshakes: JoinSet::new() }
     }
 
     /// The address that it listens on.
@@ -94,6 +95,7 @@ impl Incoming {
             }
             match ready!(self.listener.poll_accept(cx)) {
                 Ok((stream, remote)) => {
+                    self.is_failing = false;
                     // A small answer must not wait for the acknowledgement of the one before it.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%remote, %error, "could not set TCP_NODELAY");
@@ -103,7 +105,9 @@ impl Incoming {
                 // The peer was gone before it was accepted.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection; trying again");
+                    if !mem::replace(&mut self.is_failing, true) {
+                        tracing::warn!(%error, "could not accept a connection; trying until it works");
+                    }
                     self.pause = Some(Box::pin(sleep(PAUSE)));
                 }
             }
@@ -128,7 +132,11 @@ impl Stream for Incoming {
             }
             let Some(door) = &this.door else {
                 let (stream, remote) = ready!(this.poll_accept(cx));
-                return Poll::Ready(Some(Ok(Connection::plain(stream, Peer::anonymous(remote)))));
+                return Poll::Ready(Some(Ok(Connection::plain(
+                    stream,
+                    Peer::anonymous(remote),
+                    HandshakeLimits::default().timeout,
+                ))));
             };
             // At least one handshake is under way then, and wakes this task when it ends.
             let Ok(place) = Arc::clone(&door.places).try_acquire_owned() else { return Poll::Pending };
@@ -161,7 +169,7 @@ impl Door {
         };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Peer::with_chain(remote, chain, Arc::clone(&self.trust));
-        Ok(Connection::tls(stream, peer))
+        Ok(Connection::tls(stream, peer, self.limits.timeout))
     }
 
     /// Waits for a handshake for as long as it may take, which depends on how many others are under way.

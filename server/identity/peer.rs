@@ -1,9 +1,9 @@
 //! Who is at the other end of a connection.
 
-use std::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, future};
 
 use arc_swap::ArcSwap;
 use muster_proto::{Reason, Timestamp};
@@ -14,16 +14,14 @@ use super::names::{self, Names, Validity};
 use super::trust::Trust;
 
 /// The other end of a connection; tonic puts one into the extensions of every request. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peer(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     remote: SocketAddr,
     certificate: Option<PeerCertificate>,
 }
 
-#[derive(Debug)]
 struct PeerCertificate {
     chain: Vec<CertificateDer<'static>>,
     names: Names,
@@ -33,7 +31,6 @@ struct PeerCertificate {
 }
 
 /// Whom the certificate made its bearer under the trust of one epoch.
-#[derive(Debug)]
 struct Verdict {
     epoch: u64,
     caller: Result<Caller, Reason>,
@@ -68,7 +65,8 @@ impl Peer {
     }
 
     /// Who calls, by certificate; `None` if there is none. To be asked for every call: the answer changes when the certificate
-    /// expires and when the CAs are changed. The error is `CertificateExpired`, `CertificateNotTrusted` or `CertificateWithoutIdentity`.
+    /// expires and when the CAs are changed. The error is `CertificateExpired`, `CertificateNotTrusted` or
+    /// `CertificateWithoutIdentity`.
     pub fn caller(&self, now: Timestamp) -> Result<Option<Caller>, Reason> {
         let Some(certificate) = &self.0.certificate else { return Ok(None) };
         if !certificate.validity.contains(now) {
@@ -84,7 +82,8 @@ impl Peer {
         caller.map(Some)
     }
 
-    /// Waits until a new call of this peer would be refused, and says why: a long call has to end then. For ever if there is no certificate.
+    /// Waits until a new call of this peer would be refused, and says why: a long call has to end then. For ever if there is no
+    /// certificate.
     pub async fn refused(&self) -> Reason {
         let Some(certificate) = &self.0.certificate else { return future::pending().await };
         let mut epochs = certificate.trust.epochs();
@@ -97,6 +96,13 @@ impl Peer {
             // Either way the answer may have changed.
             _ = tokio::time::timeout(left, epochs.changed()).await;
         }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.certificate.as_ref().map(|certificate| &certificate.names);
+        f.debug_struct("Peer").field("remote", &self.0.remote).field("names", &names).finish_non_exhaustive()
     }
 }
 

@@ -105,7 +105,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_relay_covers_what_begins_with_one_of_its_prefixes(serial in "[A-Z0-9]{16}", length in 1..=16_usize, other in "[A-Z0-9]{16}") {
+        fn a_relay_covers_what_begins_with_one_of_its_prefixes(
+            serial in "[A-B]{16}",
+            length in 1..=16_usize,
+            other in "[A-B]{16}",
+        ) {
             let parsed: SerialNumber = serial.parse().unwrap();
             prop_assert!(relay(&[&serial[..length]]).covers(&parsed));
             prop_assert!(relay(&["X", &serial[..length]]).covers(&parsed));

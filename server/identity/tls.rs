@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::Timestamp;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -20,22 +20,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::names;
-use super::trust::{Contents, TrustError, TrustFiles};
+use super::names::{self, Names};
+use super::trust_files::{Contents, TrustError, TrustFiles};
 use crate::clock::Clock;
 
 tokio::task_local! {
     /// What the client certificate claims that the handshake of this task has refused.
-    static CLAIMED: Cell<Option<SerialNumber>>;
+    static CLAIMED: Cell<Names>;
 }
 
-/// One handshake. With a failure comes the serial number that the refused certificate claims: nobody has vouched for it.
+/// One handshake. With a failure comes what the refused certificate says of itself: nobody has vouched for it.
 pub(super) async fn accept(
     config: Arc<ServerConfig>,
     stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, (io::Error, Option<SerialNumber>)> {
+) -> Result<TlsStream<TcpStream>, (io::Error, Names)> {
     CLAIMED
-        .scope(Cell::new(None), async {
+        .scope(Cell::default(), async {
             TlsAcceptor::from(config).accept(stream).await.map_err(|error| (error, CLAIMED.with(Cell::take)))
         })
         .await
@@ -142,9 +142,10 @@ impl ClientCertVerifier for Doorkeeper {
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
         self.0.verify_client_cert(end_entity, intermediates, now).inspect_err(|_| {
-            let claimed = names::read(end_entity).ok().and_then(|(names, _)| names.device);
-            // Outside of `accept` there is nobody to tell.
-            _ = CLAIMED.try_with(|cell| cell.set(claimed));
+            if let Ok((names, _)) = names::read(end_entity) {
+                // Outside of `accept` there is nobody to tell.
+                _ = CLAIMED.try_with(|claimed| claimed.set(names));
+            }
         })
     }
 

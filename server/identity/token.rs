@@ -104,6 +104,8 @@ pub fn bearer_token(metadata: &MetadataMap) -> Result<Option<AdminToken>, Reason
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
     use tonic::metadata::MetadataValue;
 
     fn metadata(values: &[&[u8]]) -> MetadataMap {
@@ -174,6 +176,8 @@ mod tests {
         let first = AdminToken::first(&data, [1; 32]).unwrap();
         assert_eq!(AdminToken::first(&data, [2; 32]).unwrap(), first);
         assert_eq!(data.read(DataFile::AdminToken).unwrap().unwrap(), first.expose() + "\n");
+        let mode = fs::metadata(data.path(DataFile::AdminToken)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
 
         data.write(DataFile::AdminToken, "muster_nonsense\n").unwrap();
         let error = AdminToken::first(&data, [3; 32]).unwrap_err();

@@ -1,20 +1,18 @@
 //! The certificates in use, and whom they make us believe. Reloaded when their files change, without a restart.
 //!
 //! - A **device** is whoever chains to the device CA, by way of intermediates or not.
-//! - A **relay** is whoever the operator CA itself has issued a relay certificate to, and who does not chain to the device CA. Intermediates do not count
-//!   here: a CA that an operator cross-signs does not get to name relays.
+//! - A **relay** is whoever the operator CA itself has issued a relay certificate to, and who does not chain to the device CA.
+//!   Intermediates do not count here: a CA that an operator cross-signs does not get to name relays.
 
-use std::path::PathBuf;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use arc_swap::{ArcSwap, Guard};
 use muster_proto::{Reason, Timestamp};
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{Error as TlsError, ServerConfig};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,111 +20,12 @@ use super::caller::Caller;
 use super::handshake::HandshakeCause;
 use super::names::Names;
 use super::tls;
+use super::trust_files::{Contents, Fingerprint};
 use crate::clock::Clock;
-use crate::data_dir::{DataDir, DataFile};
 
-/// Where the certificates are.
-#[derive(Clone, Debug)]
-pub struct TrustFiles {
-    /// The certificate of the server, followed by its intermediates if it has any.
-    pub certificate: PathBuf,
-    /// The key of that certificate.
-    pub key: PathBuf,
-    /// The CAs of devices, one or more.
-    pub device_ca: PathBuf,
-    /// The CAs of relays, one or more. Whatever else an operator brings, this stays the CA of the data directory, which `relay-cert` issues from.
-    pub operator_ca: PathBuf,
-}
-
-impl TrustFiles {
-    /// The files of a data directory.
-    #[must_use]
-    pub fn of(data: &DataDir) -> Self {
-        Self {
-            certificate: data.path(DataFile::Server),
-            key: data.path(DataFile::ServerKey),
-            device_ca: data.path(DataFile::DeviceCa),
-            operator_ca: data.path(DataFile::Ca),
-        }
-    }
-
-    fn read(&self) -> Result<Contents, TrustError> {
-        let read =
-            |path: &PathBuf| fs::read(path).map_err(|source| TrustError::Unreadable { path: path.clone(), source });
-        Ok(Contents {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
-            device_ca: read(&self.device_ca)?,
-            operator_ca: read(&self.operator_ca)?,
-        })
-    }
-}
-
-/// What was in the files.
-pub(super) struct Contents {
-    pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
-    pub(super) device_ca: Vec<u8>,
-    pub(super) operator_ca: Vec<u8>,
-}
-
-type Fingerprint = [u8; 32];
-
-impl Contents {
-    fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = Sha256::new();
-        for content in [&self.certificate, &self.key, &self.device_ca, &self.operator_ca] {
-            hasher.update(content.len().to_be_bytes());
-            hasher.update(content);
-        }
-        hasher.finalize().into()
-    }
-}
-
-/// Why certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// A file cannot be read.
-    #[error("could not read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file has no certificate in it, or a broken one.
-    #[error("{} is not a certificate in PEM form", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file has no private key in it, or one of a kind that TLS here does not know.
-    #[error("{} is not a private key in PEM form", path.display())]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key belongs to another certificate.
-    #[error("{} is not the key of {}", key.display(), certificate.display())]
-    KeyMismatch {
-        /// The key.
-        key: PathBuf,
-        /// The certificate.
-        certificate: PathBuf,
-    },
-    /// The new certificate is not valid now, so that the former one serves better.
-    #[error("the certificate in {} is expired or not yet valid", path.display())]
-    NotValidNow {
-        /// The file.
-        path: PathBuf,
-    },
-    /// TLS does not take it.
-    #[error("could not set up TLS")]
-    Tls(#[from] TlsError),
-}
+pub use super::trust_files::{TrustError, TrustFiles};
 
 /// The certificates in use.
-#[derive(Debug)]
 pub struct Trust {
     files: TrustFiles,
     clock: Arc<dyn Clock>,
@@ -135,7 +34,6 @@ pub struct Trust {
 }
 
 /// The certificates of one moment.
-#[derive(Debug)]
 pub(super) struct Snapshot {
     /// Grows with every reload.
     pub(super) epoch: u64,
@@ -152,7 +50,7 @@ impl Trust {
         if !tls::is_valid_at(&files, &contents, clock.now())? {
             tracing::warn!(path = %files.certificate.display(), "the server certificate is not valid now: clients will refuse it");
         }
-        let snapshot = Snapshot::new(0, &files, &contents, &clock)?;
+        let snapshot = Snapshot::new(&files, &contents, &clock)?;
         Ok(Arc::new(Self { files, clock, current: ArcSwap::from_pointee(snapshot), epochs: watch::Sender::new(0) }))
     }
 
@@ -194,7 +92,7 @@ impl Trust {
         if !tls::is_valid_at(&self.files, contents, self.clock.now())? {
             return Err(TrustError::NotValidNow { path: self.files.certificate.clone() });
         }
-        let mut snapshot = Snapshot::new(0, &self.files, contents, &self.clock)?;
+        let mut snapshot = Snapshot::new(&self.files, contents, &self.clock)?;
         self.epochs.send_modify(|epoch| {
             *epoch += 1;
             snapshot.epoch = *epoch;
@@ -217,12 +115,19 @@ impl Trust {
     }
 }
 
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let epoch = self.current().epoch;
+        f.debug_struct("Trust").field("files", &self.files).field("epoch", &epoch).finish_non_exhaustive()
+    }
+}
+
 impl Snapshot {
-    fn new(epoch: u64, files: &TrustFiles, contents: &Contents, clock: &Arc<dyn Clock>) -> Result<Self, TrustError> {
+    fn new(files: &TrustFiles, contents: &Contents, clock: &Arc<dyn Clock>) -> Result<Self, TrustError> {
         let device = tls::anchors(&files.device_ca, &contents.device_ca)?;
         let operator = tls::anchors(&files.operator_ca, &contents.operator_ca)?;
         Ok(Self {
-            epoch,
+            epoch: 0,
             config: tls::server_config(files, contents, &[&device, &operator], clock)?,
             device: tls::verifier(&[&device])?,
             operator: tls::verifier(&[&operator])?,

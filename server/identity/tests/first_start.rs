@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::identity::ca::AuthorityError;
 use crate::identity::relay::Relay;
+use crate::identity::renewal::keep_server_certificate;
 
 /// In the order in which a first start writes them.
 const FILES: [DataFile; 6] =
@@ -71,11 +72,15 @@ async fn a_start_that_was_killed_is_completed_by_the_next() {
 
 #[test]
 fn whichever_files_are_lost_a_start_mends_them_or_names_the_one_it_needs() {
+    let world = World::new();
+    let texts = world.texts();
     for kept in 0..1_u32 << FILES.len() {
-        let world = World::new();
         let has = |file: DataFile| FILES.iter().position(|other| *other == file).is_some_and(|at| kept & 1 << at != 0);
-        for file in FILES.into_iter().filter(|file| !has(*file)) {
-            fs::remove_file(world.data.path(file)).unwrap();
+        for (file, text) in FILES.iter().zip(&texts) {
+            match text {
+                Some(text) if has(*file) => fs::write(world.data.path(*file), text).unwrap(),
+                _ => _ = fs::remove_file(world.data.path(*file)),
+            }
         }
         match world.try_start() {
             Ok(())
@@ -135,9 +140,12 @@ fn what_an_operator_has_put_there_is_left_alone() {
     let own = Ca::unknown().issue(&world.leaf("muster.example", &[]));
     world.data.write(DataFile::Server, &own.certificate).unwrap();
     world.data.write(DataFile::ServerKey, "in a form that is not for us to read").unwrap();
+    let device_ca = Ca::unknown().certificate;
+    world.data.write(DataFile::DeviceCa, &device_ca).unwrap();
     world.clock.advance(DAY * 1000);
     world.start();
     assert_eq!(world.text(DataFile::Server), own.certificate);
+    assert_eq!(world.text(DataFile::DeviceCa), device_ca);
 }
 
 #[test]
@@ -172,4 +180,36 @@ fn no_relay_is_issued_before_the_first_start() {
     let error = Authority::load(&data).unwrap_err();
     assert!(error.to_string().ends_with("ca.pem is missing, so no certificate can be issued"), "{error}");
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_relay_certificate_is_saved_with_its_key_for_its_owner_alone() {
+    let world = World::new();
+    let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec![] };
+    let issued = Authority::load(&world.data).unwrap().issue_relay(&relay, world.clock.now()).unwrap();
+    let directory = world.data.path(DataFile::Ca).with_file_name("relays").join("fmg-1");
+    for _ in 0..2 {
+        let (certificate, key) = issued.save(&directory, &relay.name).unwrap();
+        assert_eq!(fs::read_to_string(&certificate).unwrap(), issued.certificate);
+        assert_eq!(fs::read_to_string(&key).unwrap(), issued.key);
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(!format!("{issued:?}").contains("PRIVATE"));
+}
+
+/// Time stands still but for the sleeps of this test, and does not pass while certificates are made.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_runs_for_years_keeps_a_valid_certificate() {
+    let world = World::new();
+    let data = DataDir::of_running_server(world.data.path(DataFile::Ca).parent().unwrap());
+    let renewal = tokio::spawn(keep_server_certificate(Arc::new(data), vec![], Arc::clone(&world.clock) as _));
+    let mut certificates = Vec::new();
+    for _ in 0..80 {
+        world.clock.advance(DAY * 10);
+        tokio::time::sleep(DAY).await;
+        certificates.push(world.text(DataFile::Server));
+    }
+    certificates.dedup();
+    assert_eq!(certificates.len(), 3);
+    renewal.abort();
 }

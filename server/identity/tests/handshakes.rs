@@ -3,13 +3,9 @@
 use super::*;
 use crate::identity::caller::Caller;
 use crate::identity::handshake::HandshakeCause;
-use crate::identity::peer::Peer;
 use crate::identity::relay::Relay;
 use muster_proto::Reason;
 use rustls::HandshakeKind;
-use tonic::service::interceptor::InterceptedService;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
 
 /// Connects with this certificate; what the server makes of it.
 async fn caller(world: &World, identity: Option<&Issued>) -> Result<Option<Caller>, Reason> {
@@ -145,7 +141,7 @@ async fn a_certificate_from_an_unknown_ca_is_refused_and_its_claim_is_told() {
     let failure = refusal(&world, &Ca::unknown().issue(&world.leaf(SERIAL, &[]))).await;
     assert_eq!(failure.cause, HandshakeCause::CertificateNotTrusted);
     assert_eq!(failure.cause.reason(), Some(Reason::CertificateNotTrusted));
-    assert_eq!(failure.claimed, Some(serial()));
+    assert_eq!(failure.claimed.device, Some(serial()));
     assert!(failure.remote.ip().is_loopback());
 }
 
@@ -166,7 +162,7 @@ async fn an_expired_certificate_and_one_of_tomorrow_are_refused() {
         (params.not_before, params.not_after) = (from, to);
         let failure = refusal(&world, &world.device_ca().issue(&params)).await;
         assert_eq!(failure.cause, HandshakeCause::CertificateExpired);
-        assert_eq!(failure.claimed, Some(serial()));
+        assert_eq!(failure.claimed.device, Some(serial()));
     }
 }
 
@@ -208,73 +204,4 @@ async fn peers_that_do_not_finish_the_handshake_are_told_apart() {
     let stranger = World::new();
     stranger.connect(gate.address, None).await.unwrap_err();
     assert_eq!(gate.failures.recv().await.unwrap().cause, HandshakeCause::ServerNotTrusted);
-}
-
-#[tokio::test]
-async fn silent_peers_hold_up_nobody_and_lose_their_places() {
-    let world = World::new();
-    let limits = HandshakeLimits {
-        timeout: Duration::from_hours(1),
-        timeout_when_crowded: Duration::from_millis(20),
-        places: 8,
-    };
-    let mut gate = Gate::open(world.trust(), limits).await;
-    // With places to spare a slow peer may take its time, and others come in beside it.
-    let patient = TcpStream::connect(gate.address).await.unwrap();
-    let _client = world.connect(gate.address, None).await.unwrap();
-    let first = gate.connections.recv().await.unwrap();
-    assert_eq!(first.peer().caller(world.clock.now()), Ok(None));
-    assert!(gate.failures.is_empty());
-
-    // Many more silent peers than places: each place is free again soon, so that an honest peer comes through.
-    let mut silent = vec![patient];
-    for _ in 0..40 {
-        silent.push(TcpStream::connect(gate.address).await.unwrap());
-    }
-    let _client = world.connect(gate.address, None).await.unwrap();
-    gate.connections.recv().await.unwrap();
-    assert_eq!(gate.failures.recv().await.unwrap().cause, HandshakeCause::TimedOut);
-}
-
-#[tokio::test]
-async fn a_silent_peer_is_dropped_after_the_timeout() {
-    let world = World::new();
-    let limits = HandshakeLimits { timeout: Duration::from_millis(50), ..HandshakeLimits::default() };
-    let mut gate = Gate::open(world.trust(), limits).await;
-    let mut silent = TcpStream::connect(gate.address).await.unwrap();
-    assert_eq!(gate.failures.recv().await.unwrap().cause, HandshakeCause::TimedOut);
-    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn without_tls_a_peer_is_nobody() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut incoming = Incoming::plain(listener);
-    let mut client = TcpStream::connect(incoming.local_addr().unwrap()).await.unwrap();
-    let mut connection = incoming.next().await.unwrap().unwrap();
-    assert_eq!(connection.peer().remote_addr(), client.local_addr().unwrap());
-    assert_eq!(connection.peer().caller(Timestamp::from_micros(0)), Ok(None));
-    client.write_all(b"ping").await.unwrap();
-    let mut word = [0; 4];
-    connection.read_exact(&mut word).await.unwrap();
-    assert_eq!(&word, b"ping");
-}
-
-#[tokio::test]
-async fn a_call_finds_its_peer_among_the_extensions_of_the_request() {
-    let incoming = Incoming::plain(TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let url = format!("http://{}", incoming.local_addr().unwrap());
-    let (found, mut peers) = unbounded_channel();
-    let (_, health) = tonic_health::server::health_reporter();
-    let service = InterceptedService::new(health, move |request: tonic::Request<()>| {
-        _ = found.send(request.extensions().get::<Peer>().cloned());
-        Ok(request)
-    });
-    let server = tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-    let mut client = HealthClient::connect(url).await.unwrap();
-    client.check(HealthCheckRequest::default()).await.unwrap();
-    let peer = peers.recv().await.unwrap().unwrap();
-    assert!(peer.remote_addr().ip().is_loopback());
-    assert_eq!(peer.caller(Timestamp::from_micros(0)), Ok(None));
-    server.abort();
 }

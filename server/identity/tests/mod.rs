@@ -1,5 +1,6 @@
 //! Real handshakes over loopback sockets, with certificates of every kind.
 
+mod accepting;
 mod first_start;
 mod handshakes;
 mod names;
@@ -26,10 +27,11 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::ca::{Authority, Issued};
+use super::ca::Authority;
 use super::connection::Connection;
 use super::handshake::HandshakeFailure;
 use super::incoming::{HandshakeLimits, Incoming};
+use super::issued::Issued;
 use super::tls::TlsTime;
 use super::trust::{Trust, TrustFiles};
 use crate::clock::Clock;

@@ -5,7 +5,6 @@ use crate::identity::caller::Caller;
 use crate::identity::peer::Peer;
 use crate::identity::trust::TrustError;
 use muster_proto::Reason;
-use std::sync::Mutex;
 
 const LOOKS: Duration = Duration::from_millis(5);
 
@@ -72,11 +71,12 @@ async fn new_device_cas_count_for_calls_on_open_connections_too() {
 /// Time stands still but for the sleeps of this test, and does not pass while the watcher reads.
 #[tokio::test(start_paused = true)]
 async fn broken_files_change_nothing_are_reported_once_and_count_when_mended() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&log)).with_ansi(false).finish();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
     let _logging = tracing::subscriber::set_default(subscriber);
     let warnings = || {
-        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let log = std::fs::read_to_string(log.path()).unwrap();
         log.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect::<Vec<_>>()
     };
 
@@ -85,10 +85,11 @@ async fn broken_files_change_nothing_are_reported_once_and_count_when_mended() {
     let watcher = watch(&trust);
     let config = Arc::clone(&trust.current().config);
     let former = world.text(DataFile::Server);
+    let device_ca = world.text(DataFile::DeviceCa);
 
     std::fs::remove_file(world.data.path(DataFile::DeviceCa)).unwrap();
     tokio::time::sleep(LOOKS * 10).await;
-    world.data.write(DataFile::DeviceCa, &world.text(DataFile::Ca)).unwrap();
+    world.data.write(DataFile::DeviceCa, &device_ca).unwrap();
     world.data.write(DataFile::ServerKey, &KeyPair::generate().unwrap().serialize_pem()).unwrap();
     tokio::time::sleep(LOOKS * 10).await;
     assert!(Arc::ptr_eq(&trust.current().config, &config));
