@@ -24,7 +24,7 @@ What FortiOS would print goes to standard output; the explanation of a failure, 
 
 /// A stand-in for a FortiGate with several VDOMs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "fortigate", version, after_help = EXIT_CODES)]
+#[command(name = "fortigate", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 pub struct Arguments {
     /// The directory that holds the box.
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DEVICE)]
@@ -54,7 +54,7 @@ pub enum Command {
     /// Shows the box.
     Show,
     /// Adds, deletes or lists the VDOMs of the box; `exec "execute fortitoken-cloud update"` then tells the server.
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Vdom(Vdom),
     /// Runs a command of FortiOS: `execute fortitoken-cloud update`. Every word may be abbreviated.
     Exec {
