@@ -1,5 +1,7 @@
 //! `fortigate` against a small server of its own: the generated services behind real mutual TLS.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, as the test may")]
+
 mod binary;
 mod failures;
 mod feed;
