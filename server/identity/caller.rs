@@ -1,0 +1,71 @@
+//! Who a call comes from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use muster_proto::{SerialNumber, Text};
+
+use super::relay::Relay;
+
+/// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A device, known by its certificate.
+    Device(SerialNumber),
+    /// A relay, known by its certificate.
+    Relay(Arc<Relay>),
+    /// An admin, known by a token.
+    Admin(Arc<Admin>),
+}
+
+/// One who holds a valid admin token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The name of the token.
+    pub name: Text,
+}
+
+impl Caller {
+    /// Whether a call of this caller may be made in the name of the device. An admin acts in no name but its own.
+    #[must_use]
+    pub fn may_speak_for(&self, serial: &SerialNumber) -> bool {
+        match self {
+            Self::Device(own) => own == serial,
+            Self::Relay(relay) => relay.covers(serial),
+            Self::Admin(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(serial) => write!(f, "device:{serial}"),
+            Self::Relay(relay) => write!(f, "relay:{}", relay.name),
+            Self::Admin(admin) => write!(f, "admin:{}", admin.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERIAL: &str = "FG101FTK19002788";
+
+    #[test]
+    fn a_device_speaks_for_itself_a_relay_for_its_prefixes_and_an_admin_for_none() {
+        let own: SerialNumber = SERIAL.parse().unwrap();
+        let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
+        let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
+        for (caller, shown, may) in [
+            (Caller::Device(own), "device:FG101FTK19002788", true),
+            (Caller::Relay(Arc::new(relay)), "relay:fmg-1", true),
+            (Caller::Admin(Arc::new(Admin { name: "first".parse().unwrap() })), "admin:first", false),
+        ] {
+            assert_eq!(caller.to_string(), shown);
+            assert_eq!(caller.may_speak_for(&own), may, "{caller}");
+            assert!(!caller.may_speak_for(&other), "{caller}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `AuthClientService`: the auth clients, for admins.
+
+use std::sync::Arc;
+
+use muster_proto::admin::{AUTH_CLIENTS, AuthClientName, Position, Query};
+use muster_proto::v1::auth_client_service_server::AuthClientService;
+use muster_proto::{Reason, v1};
+use tonic::{Request, Response, Status};
+
+use super::gate::{Audience, Call, Gate, Method};
+use super::status::Failure;
+use super::wire;
+use crate::registry::Command;
+use crate::store::{AuthClientRow, Reading};
+use crate::writer::Writer;
+
+const LIST: Method = Method { name: "ListAuthClients", audience: Audience::Admins };
+const GET: Method = Method { name: "GetAuthClient", audience: Audience::Admins };
+const DELETE: Method = Method { name: "DeleteAuthClient", audience: Audience::Admins };
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct AuthClients {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Reading>,
+    pub(super) writer: Writer,
+}
+
+impl AuthClients {
+    async fn find(&self, name: &str) -> Result<AuthClientRow, Failure> {
+        let name = AuthClientName::parse(name)?;
+        let found = self.store.auth_client(name).await?;
+        found.ok_or_else(|| Failure::new(Reason::AuthClientUnknown, format!("there never was {name}")))
+    }
+}
+
+/// Where the page behind `row` starts.
+fn position(query: &Query, row: &AuthClientRow) -> Position {
+    let key = match query.order.key {
+        Some("serial_number") => row.serial.to_string(),
+        Some("vdom") => row.client.vdom.to_string(),
+        _ => String::new(),
+    };
+    Position { id: row.client.id.0, key }
+}
+
+#[tonic::async_trait]
+impl AuthClientService for AuthClients {
+    async fn list_auth_clients(
+        &self,
+        request: Request<v1::ListAuthClientsRequest>,
+    ) -> Result<Response<v1::ListAuthClientsResponse>, Status> {
+        let work = async |_: &mut Call, message: v1::ListAuthClientsRequest| {
+            let v1::ListAuthClientsRequest { page_size, page_token, filter, order_by, show_deleted } = &message;
+            let query = Query::parse(AUTH_CLIENTS, *page_size, page_token, filter, order_by, *show_deleted)?;
+            let (mut rows, total_size) = self.store.list_auth_clients(&query).await?;
+            let next_page_token = super::next_page(&query, &mut rows, position);
+            Ok(v1::ListAuthClientsResponse {
+                auth_clients: rows.iter().map(wire::auth_client).collect(),
+                next_page_token,
+                total_size,
+            })
+        };
+        self.gate.unary(&LIST, request, work).await
+    }
+
+    async fn get_auth_client(
+        &self,
+        request: Request<v1::GetAuthClientRequest>,
+    ) -> Result<Response<v1::GetAuthClientResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::GetAuthClientRequest| {
+            let row = self.find(&message.name).await?;
+            call.concerns(row.serial);
+            Ok(v1::GetAuthClientResponse { auth_client: Some(wire::auth_client(&row)) })
+        };
+        self.gate.unary(&GET, request, work).await
+    }
+
+    async fn delete_auth_client(
+        &self,
+        request: Request<v1::DeleteAuthClientRequest>,
+    ) -> Result<Response<v1::DeleteAuthClientResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::DeleteAuthClientRequest| {
+            // Which device and VDOM an id stands for never changes, so the writer can be asked by these.
+            let row = self.find(&message.name).await?;
+            call.concerns(row.serial);
+            let command = Command::DeleteAuthClient {
+                serial: row.serial,
+                vdom: row.client.vdom,
+                etag: (!message.etag.is_empty()).then_some(message.etag),
+                validate_only: message.validate_only,
+            };
+            let answer = call.submit(&self.writer, command).await?;
+            Ok(wire::auth_client_deleted(call.operation.id, &answer, row))
+        };
+        self.gate.unary(&DELETE, request, work).await
+    }
+}

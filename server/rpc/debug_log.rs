@@ -1,0 +1,129 @@
+//! `DebugLogService`: the debug feed, for whoever is known.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use muster_proto::debug_log::FeedRequest;
+use muster_proto::encoded::EncodedResponse;
+use muster_proto::encoded::debug_log_service_server::DebugLogService;
+use muster_proto::{Reason, v1};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Request, Response, Status};
+
+use super::gate::{Audience, Call, Gate, Method};
+use super::status::Failure;
+use crate::feed::{Ending, Feed, Scope, Viewing};
+use crate::identity::caller::Caller;
+use crate::identity::peer::Peer;
+
+const STREAM: Method = Method { name: "StreamDebugLogs", audience: Audience::Known };
+const STATUS: Method = Method { name: "GetFeedStatus", audience: Audience::Admins };
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct DebugLogs {
+    pub(super) gate: Gate,
+    pub(super) feed: Feed,
+}
+
+/// What a caller may see of the feed.
+fn scope(caller: &Caller) -> Scope {
+    match caller {
+        Caller::Device(serial) => Scope::Device(*serial),
+        Caller::Relay(relay) => {
+            Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
+        }
+        Caller::Admin(_) => Scope::All,
+    }
+}
+
+#[tonic::async_trait]
+impl DebugLogService for DebugLogs {
+    type StreamDebugLogsStream = FeedStream;
+
+    async fn stream_debug_logs(
+        &self,
+        request: Request<v1::StreamDebugLogsRequest>,
+    ) -> Result<Response<FeedStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let mut call = self.gate.open(&STREAM, &request).await?;
+        let viewing = self.watch(&mut call, request.get_ref(), peer);
+        let (viewing, authorised) = viewing.map_err(|failure| call.fail(&failure))?;
+        Ok(Response::new(FeedStream { viewing: Some(viewing), call, _authorised: authorised }))
+    }
+
+    async fn get_feed_status(
+        &self,
+        request: Request<v1::GetFeedStatusRequest>,
+    ) -> Result<Response<v1::GetFeedStatusResponse>, Status> {
+        let work = async |_: &mut Call, _| Ok(self.feed.status().into());
+        self.gate.unary(&STATUS, request, work).await
+    }
+}
+
+impl DebugLogs {
+    fn watch(
+        &self,
+        call: &mut Call,
+        request: &v1::StreamDebugLogsRequest,
+        peer: Option<Peer>,
+    ) -> Result<(Viewing, Option<AbortOnDropHandle<()>>), Failure> {
+        let request = FeedRequest::try_from(request)?;
+        if let Caller::Device(serial) = call.caller {
+            call.concerns(serial);
+        }
+        let scope = scope(&call.caller);
+        scope.check(&request).map_err(|reason| {
+            Failure::new(reason, format!("{} may not watch the serial number of the filter", call.operation.caller))
+        })?;
+        let ends = CancellationToken::new();
+        let viewing = self.feed.watch(&request, &scope, ends.clone())?;
+        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
+        let by_certificate = !matches!(call.caller, Caller::Admin(_));
+        let authorised = peer.filter(|_| by_certificate).map(|peer| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                peer.refused().await;
+                ends.cancel();
+            }))
+        });
+        Ok((viewing, authorised))
+    }
+}
+
+/// The responses of one stream, and the status at its end.
+#[derive(Debug)]
+pub(super) struct FeedStream {
+    /// `None` once the stream has ended.
+    viewing: Option<Viewing>,
+    call: Call,
+    _authorised: Option<AbortOnDropHandle<()>>,
+}
+
+impl Stream for FeedStream {
+    type Item = Result<EncodedResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(viewing) = &mut self.viewing else { return Poll::Ready(None) };
+        if let Some(response) = ready!(Pin::new(&mut *viewing).poll_next(cx)) {
+            return Poll::Ready(Some(Ok(response)));
+        }
+        let ended = viewing.ended();
+        self.viewing = None;
+        let result = match ended {
+            Some(Ending::Shutdown { retry_after }) => {
+                Err(Failure::new(Reason::ShuttingDown, "the server is shutting down").retry_after(retry_after))
+            }
+            Some(Ending::AuthorisationEnded) => Err(Failure::new(
+                Reason::CertificateNotTrusted,
+                "the client certificate expired, or is no longer trusted",
+            )),
+            Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),
+        };
+        match self.call.end(result) {
+            Ok(()) => Poll::Ready(None),
+            Err(status) => Poll::Ready(Some(Err(status))),
+        }
+    }
+}

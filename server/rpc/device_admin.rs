@@ -1,0 +1,84 @@
+//! `DeviceAdminService`: the devices, for admins.
+
+use std::sync::Arc;
+
+use muster_proto::admin::{DEVICES, Position, Query, device_name};
+use muster_proto::v1::device_admin_service_server::DeviceAdminService;
+use muster_proto::{Reason, v1};
+use tonic::{Request, Response, Status};
+
+use super::gate::{Audience, Call, Gate, Method};
+use super::status::Failure;
+use super::wire;
+use crate::registry::{AuthClient, Command, Device};
+use crate::store::Reading;
+use crate::writer::Writer;
+
+const LIST: Method = Method { name: "ListDevices", audience: Audience::Admins };
+const GET: Method = Method { name: "GetDevice", audience: Audience::Admins };
+const DELETE: Method = Method { name: "DeleteDevice", audience: Audience::Admins };
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceAdmin {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Reading>,
+    pub(super) writer: Writer,
+}
+
+/// Where the page behind `device` starts.
+fn position(query: &Query, device: &Device) -> Position {
+    let key = query.order.key.map(|_| device.serial.to_string()).unwrap_or_default();
+    Position { id: device.id.0, key }
+}
+
+#[tonic::async_trait]
+impl DeviceAdminService for DeviceAdmin {
+    async fn list_devices(
+        &self,
+        request: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        let work = async |_: &mut Call, message: v1::ListDevicesRequest| {
+            let v1::ListDevicesRequest { page_size, page_token, filter, order_by, show_deleted } = &message;
+            let query = Query::parse(DEVICES, *page_size, page_token, filter, order_by, *show_deleted)?;
+            let (mut devices, total_size) = self.store.list_devices(&query).await?;
+            let next_page_token = super::next_page(&query, &mut devices, position);
+            let devices = devices.iter().map(wire::device).collect();
+            Ok(v1::ListDevicesResponse { devices, next_page_token, total_size })
+        };
+        self.gate.unary(&LIST, request, work).await
+    }
+
+    async fn get_device(
+        &self,
+        request: Request<v1::GetDeviceRequest>,
+    ) -> Result<Response<v1::GetDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::GetDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let found = self.store.device(serial).await?;
+            let (device, clients) = found.ok_or_else(|| {
+                Failure::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
+            })?;
+            let active = clients.iter().filter(|client: &&AuthClient| client.is_active());
+            let vdoms = active.map(|client| v1::Vdom { name: client.vdom.to_string() }).collect();
+            Ok(v1::GetDeviceResponse { device: Some(wire::device(&device)), vdoms })
+        };
+        self.gate.unary(&GET, request, work).await
+    }
+
+    async fn delete_device(
+        &self,
+        request: Request<v1::DeleteDeviceRequest>,
+    ) -> Result<Response<v1::DeleteDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::DeleteDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let v1::DeleteDeviceRequest { generation, validate_only, .. } = message;
+            let command = Command::DeleteDevice { serial, generation, validate_only };
+            let answer = call.submit(&self.writer, command).await?;
+            Ok(wire::device_deleted(call.operation.id, &answer))
+        };
+        self.gate.unary(&DELETE, request, work).await
+    }
+}

@@ -1,0 +1,117 @@
+//! One file per gRPC service: parse, one call inward, answer. What they share: [`gate`] (who calls, limits, the log line), [`status`]
+//! (errors), [`wire`] (answers).
+
+mod auth_client;
+mod debug_log;
+mod device;
+mod device_admin;
+mod gate;
+mod health;
+mod limits;
+mod log;
+mod status;
+mod unhandled;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_proto::DESCRIPTORS;
+use muster_proto::admin::{Position, Query};
+use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
+use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
+use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
+use muster_proto::v1::device_service_server::DeviceServiceServer;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
+use tower::layer::util::{Identity, Stack};
+
+pub use health::Health;
+
+use crate::clock::Clock;
+use crate::feed::Feed;
+use crate::store::Reading;
+use crate::writer::Writer;
+
+/// How many bytes one request may have.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// How many bytes the metadata of one request may have.
+const MAX_METADATA: u32 = 16 * 1024;
+/// How many calls one connection may have in flight.
+const MAX_STREAMS: u32 = 1_024;
+/// After how long a silent connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+/// How often callers that have not called for a while are forgotten.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// What the services work with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The debug feed.
+    pub feed: Feed,
+    /// Reads.
+    pub store: Arc<dyn Reading>,
+    /// Changes.
+    pub writer: Writer,
+}
+
+/// What every call passes before its service.
+pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
+
+/// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
+pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
+    let Parts { clock, feed, store, writer } = parts;
+    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store));
+    tidy_now_and_then(&gate);
+    let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
+    let auth_clients =
+        auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
+    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
+    // Each version needs the descriptors of its own: clients of one do not see what only the other has.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
+    };
+    let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
+        .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
+        .add_service(health.service())
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok(Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .http2_max_header_list_size(MAX_METADATA)
+        .max_concurrent_streams(MAX_STREAMS)
+        .layer(unhandled::UnhandledLayer { feed, clock })
+        .add_routes(services))
+}
+
+fn tidy_now_and_then(gate: &gate::Gate) {
+    let gate = gate.downgrade();
+    tokio::spawn(async move {
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            tidy.tick().await;
+            let Some(gate) = gate.upgrade() else { break };
+            gate.tidy();
+        }
+    });
+}
+
+/// The token for the next page, if the store found one row more than the page has; that row is dropped.
+fn next_page<T>(query: &Query, rows: &mut Vec<T>, position: fn(&Query, &T) -> Position) -> String {
+    let size = query.page_size as usize;
+    if rows.len() <= size {
+        return String::new();
+    }
+    rows.truncate(size);
+    rows.last().map(|last| query.token(&position(query, last))).unwrap_or_default()
+}

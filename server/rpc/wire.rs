@@ -1,0 +1,124 @@
+//! From domain types to the messages of `muster.v1`.
+
+use std::time::Duration;
+
+use muster_proto::v1;
+
+use crate::operation::OperationId;
+use crate::registry::{Answer, AuthClient, Device, Item};
+use crate::store::AuthClientRow;
+
+/// When a device should sync again if nothing happens before.
+const NEXT_SYNC: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest a device may wait for its next sync: FortiOS syncs its users once a day (domain sheet, section 3.1).
+fn next_sync() -> Option<prost_types::Duration> {
+    NEXT_SYNC.try_into().ok()
+}
+
+fn reason(reason: Option<muster_proto::Reason>) -> String {
+    reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
+}
+
+fn item(item: &Item) -> v1::VdomOutcome {
+    v1::VdomOutcome {
+        vdom: item.vdom.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn registered(operation: OperationId, answer: &Answer) -> v1::RegisterResponse {
+    v1::RegisterResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        vdoms: answer.items.iter().map(item).collect(),
+        generation: answer.generation,
+        digest: answer.digest.to_vec(),
+        next_sync_after: next_sync(),
+    }
+}
+
+pub(super) fn synced(operation: OperationId, answer: &Answer) -> v1::SyncResponse {
+    v1::SyncResponse {
+        operation_id: operation.to_string(),
+        status: answer.status.into(),
+        outcome: answer.outcome.into(),
+        vdoms: answer.items.iter().map(item).collect(),
+        generation: answer.generation,
+        digest: answer.digest.to_vec(),
+        next_sync_after: next_sync(),
+    }
+}
+
+pub(super) fn deleted(operation: OperationId, answer: &Answer) -> v1::DeleteResponse {
+    v1::DeleteResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        vdoms: answer.items.iter().map(item).collect(),
+    }
+}
+
+pub(super) fn device_deleted(operation: OperationId, answer: &Answer) -> v1::DeleteDeviceResponse {
+    v1::DeleteDeviceResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
+        vdoms: answer.items.iter().map(item).collect(),
+    }
+}
+
+pub(super) fn auth_client_deleted(
+    operation: OperationId,
+    answer: &Answer,
+    mut row: AuthClientRow,
+) -> v1::DeleteAuthClientResponse {
+    if let Some(client) = &answer.auth_client {
+        row.client = client.clone();
+    }
+    v1::DeleteAuthClientResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
+        auth_client: Some(auth_client(&row)),
+    }
+}
+
+fn state(deleted: bool) -> i32 {
+    if deleted { v1::LifecycleState::Deleted.into() } else { v1::LifecycleState::Active.into() }
+}
+
+pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
+    let AuthClient { id, vdom, created_at, updated_at, deleted_at, .. } = &row.client;
+    v1::AuthClient {
+        name: format!("authClients/{}", id.0),
+        id: id.0,
+        display_name: format!("{}-{vdom}", row.serial),
+        serial_number: row.serial.to_string(),
+        vdom: vdom.to_string(),
+        realm: row.realm.clone(),
+        state: state(deleted_at.is_some()),
+        etag: row.client.etag(),
+        create_time: Some((*created_at).into()),
+        update_time: Some((*updated_at).into()),
+        delete_time: deleted_at.map(Into::into),
+    }
+}
+
+pub(super) fn device(device: &Device) -> v1::Device {
+    v1::Device {
+        name: format!("devices/{}", device.serial),
+        id: device.id.0,
+        serial_number: device.serial.to_string(),
+        product: device.serial.product().to_owned(),
+        info: Some((&device.info).into()),
+        state: state(device.deleted_at.is_some()),
+        generation: device.generation,
+        digest: device.digest.to_vec(),
+        create_time: Some(device.created_at.into()),
+        update_time: Some(device.updated_at.into()),
+        delete_time: device.deleted_at.map(Into::into),
+        last_seen_time: Some(device.last_seen_at.into()),
+    }
+}

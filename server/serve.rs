@@ -1,0 +1,225 @@
+//! The server as a whole: open everything, serve until told to stop, and stop within a bound.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_proto::debug_log::Level;
+use rand::RngExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::data_dir::{DataDir, DataDirError, DataFile};
+use crate::feed::{DebugEvent, Feed};
+use crate::identity::ca::{Authority, AuthorityError};
+use crate::identity::handshake::HandshakeFailure;
+use crate::identity::incoming::{HandshakeLimits, Incoming};
+use crate::identity::token::AdminToken;
+use crate::identity::trust::{Trust, TrustError, TrustFiles};
+use crate::operation::OperationId;
+use crate::rpc::{self, Health, Parts};
+use crate::store::{Reading, StoreError, Writing, open_sqlite};
+use crate::writer::{Writer, WriterTask};
+
+/// The name of the admin token that the first start makes.
+pub(crate) const FIRST_ADMIN: &str = "first";
+/// How often the certificate files are looked at.
+const RELOAD: Duration = Duration::from_secs(1);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The SQLite file; `None` for the one in the data directory.
+    pub database: Option<PathBuf>,
+    /// The operator's own certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The operator's own device CAs.
+    pub device_ca: Option<PathBuf>,
+    /// No TLS.
+    pub insecure_plaintext: bool,
+    /// How long calls in flight may take to end.
+    pub grace: Duration,
+    /// How many bytes of past events the debug feed may hold.
+    pub feed_memory: usize,
+}
+
+/// Why the server could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The built-in CA cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The first admin token cannot be used.
+    #[error("could not use the first admin token: {0}")]
+    Token(#[from] std::io::Error),
+    /// The descriptors for reflection are broken.
+    #[error(transparent)]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The connections cannot be served.
+    #[error("could not serve: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Everything that is opened, ready to serve.
+pub struct Server {
+    settings: Settings,
+    /// Locked as long as the server lives.
+    _data: DataDir,
+    trust: Option<Arc<Trust>>,
+    clock: Arc<dyn Clock>,
+    feed: Feed,
+    parts: Parts,
+    writing: JoinHandle<()>,
+    healthy: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Opens everything; the first start makes what is not there.
+    pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let data = DataDir::open(&settings.data_dir)?;
+        let trust = if settings.insecure_plaintext { None } else { Some(certificates(&settings, &data, &clock)?) };
+        let path = settings.database.clone().unwrap_or_else(|| data.path(DataFile::Database));
+        let (mut store, reading) = open_sqlite(&path).await?;
+        if !store.has_admin_token().await? {
+            let token = AdminToken::first(&data, rand::rng().random())?;
+            store.replace_admin_token(FIRST_ADMIN, token.hash().0, clock.now()).await?;
+        }
+        let feed = Feed::new(settings.feed_memory, rand::rng().random(), Arc::clone(&clock));
+        let (healthy, health) = watch::channel(true);
+        let (writer, task) = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy).await?;
+        let writing = tokio::spawn(task.run());
+        let parts = Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer };
+        Ok(Self { settings, _data: data, trust, clock, feed, parts, writing, healthy: health })
+    }
+
+    /// Where the debug feed is.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Where changes are handed in.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.parts.writer
+    }
+
+    /// Where the register is read.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Reading> {
+        &self.parts.store
+    }
+
+    /// Serves until `stopping` is cancelled, then ends what is under way within the grace period; cancelling `killed` ends it at once.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stopping: CancellationToken,
+        killed: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let Self { settings, _data, trust, clock, feed, parts, writing, healthy } = self;
+        let mut health = Health::new().await;
+        let _following = AbortOnDropHandle::new(tokio::spawn(follow(health.clone(), healthy)));
+        let router = rpc::router(parts, &health)?;
+        let (incoming, _reloading) = match trust {
+            None => (Incoming::plain(listener), None),
+            Some(trust) => {
+                let reloading = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&trust).watch(RELOAD)));
+                let (feed, clock) = (feed.clone(), Arc::clone(&clock));
+                let tell = move |failure| refused(&feed, &*clock, &failure);
+                (Incoming::tls(listener, trust, HandshakeLimits::default(), tell), Some(reloading))
+            }
+        };
+        let serving = router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
+        let goodbye = async {
+            stopping.cancelled().await;
+            info!(grace = ?settings.grace, "stopping: calls in flight may end");
+            health.end().await;
+            // Viewers come back spread over a few seconds, not all at once.
+            feed.shut_down(Duration::from_millis(rand::rng().random_range(1_000..3_000)));
+            tokio::select! {
+                () = tokio::time::sleep(settings.grace) => warn!(grace = ?settings.grace, "connections were still open after the grace period"),
+                () = killed.cancelled() => warn!("stopping at once"),
+            }
+        };
+        // A peer that never answers would otherwise hold the server for ever.
+        let served = tokio::select! {
+            served = serving => served,
+            () = goodbye => Ok(()),
+        };
+        // The services are gone now, and with them every writer; what is queued is still written.
+        if tokio::time::timeout(settings.grace, writing).await.is_err() {
+            warn!("the last changes could not be written within the grace period");
+        }
+        info!("stopped");
+        Ok(served?)
+    }
+}
+
+/// Makes the certificates that are not there, and reads those to use.
+fn certificates(settings: &Settings, data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<Trust>, ServeError> {
+    let authority = Authority::ensure(data, clock.now())?;
+    let mut files = TrustFiles::of(data);
+    match &settings.tls {
+        Some((certificate, key)) => (files.certificate, files.key) = (certificate.clone(), key.clone()),
+        None => {
+            let host = hostname::get().ok().and_then(|name| name.into_string().ok());
+            let names: Vec<String> = host.into_iter().collect();
+            authority.ensure_server_certificate(&names, clock.now())?;
+        }
+    }
+    match &settings.device_ca {
+        Some(device_ca) => files.device_ca.clone_from(device_ca),
+        None => authority.ensure_device_ca(clock.now())?,
+    }
+    Ok(Trust::load(files, Arc::clone(clock))?)
+}
+
+/// Health follows the store.
+async fn follow(health: Health, mut healthy: watch::Receiver<bool>) {
+    while healthy.changed().await.is_ok() {
+        let now = *healthy.borrow_and_update();
+        health.report(now).await;
+    }
+}
+
+/// A connection that was not accepted leaves a debug event, so that whoever looks for a device that cannot connect finds it.
+fn refused(feed: &Feed, clock: &dyn Clock, failure: &HandshakeFailure) {
+    info!(%failure, "connection refused");
+    let now = clock.now();
+    let operation = OperationId::new(now, rand::rng().random());
+    let message = format!("connection refused: {failure}; {}", failure.cause.fix());
+    let mut event = DebugEvent::new(now, operation, Level::Warning, "handshake", message);
+    event.reason = failure.cause.reason();
+    event.terminal = Some(event.reason.map_or(tonic::Code::Unavailable, muster_proto::Reason::code));
+    feed.record(event);
+}
+
+/// Where the server can be reached: the address it listens on, as a URL.
+#[must_use]
+pub fn url(address: SocketAddr, plaintext: bool) -> String {
+    format!("{}://{address}", if plaintext { "http" } else { "https" })
+}

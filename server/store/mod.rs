@@ -1,0 +1,162 @@
+//! What the register keeps, and the only rooms that know SQL.
+//!
+//! The [`Writer`](crate::writer) owns the one [`Writing`] half; everybody may share the [`Reading`] half.
+
+mod rows;
+mod sqlite;
+mod sqlite_read;
+mod sqlite_text;
+
+use async_trait::async_trait;
+use muster_proto::admin::{AuthClientName, Query};
+use muster_proto::{SerialNumber, Timestamp};
+
+pub use sqlite::open_sqlite;
+
+use crate::operation::OperationId;
+use crate::registry::{AuthClient, Device, DeviceId};
+
+/// Everything that one batch writes. It is applied as a whole or not at all.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// New and changed devices.
+    pub devices: Vec<&'a Device>,
+    /// New and changed auth clients.
+    pub auth_clients: Vec<&'a AuthClient>,
+    /// One row for each operation that changed something.
+    pub audit: Vec<AuditRow<'a>>,
+    /// The next id that is free afterwards.
+    pub next_id: i64,
+}
+
+/// Who changed what, in which operation.
+#[derive(Debug)]
+pub struct AuditRow<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Ties the row to the answer and to the debug events.
+    pub operation: OperationId,
+    /// Who, as in "device:FG101FTK19002788" or "relay:east for FG101FTK19002788".
+    pub caller: &'a str,
+    /// The method, as in "Sync".
+    pub method: &'static str,
+    /// The device.
+    pub serial: SerialNumber,
+    /// The values before and after, as a JSON list.
+    pub changes: String,
+}
+
+/// The half of a store that changes it. There is one for each process.
+#[async_trait]
+pub trait Writing: Send {
+    /// The next id that is free.
+    async fn next_id(&mut self) -> Result<i64, StoreError>;
+
+    /// What is held of these devices; unknown ones are left out. Begins a batch: what is loaded cannot change before
+    /// [`Writing::apply`] or [`Writing::abandon`].
+    async fn load_devices(&mut self, serials: &[SerialNumber]) -> Result<Vec<Device>, StoreError>;
+
+    /// All auth clients of these devices, deleted ones too.
+    async fn load_auth_clients(&mut self, devices: &[DeviceId]) -> Result<Vec<AuthClient>, StoreError>;
+
+    /// Ends a batch: writes all of its changes in one commit that survives a power cut, or none of them.
+    async fn apply(&mut self, changes: &Changes<'_>) -> Result<(), StoreError>;
+
+    /// Ends a batch without changing anything.
+    async fn abandon(&mut self) -> Result<(), StoreError>;
+
+    /// Notes when devices last called. Times only ever move forward.
+    async fn touch(&mut self, seen: &[(DeviceId, Timestamp)]) -> Result<(), StoreError>;
+
+    /// Writes something of no consequence, to find out whether the store can be written.
+    async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whether any admin token, even a revoked one, is known.
+    async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
+
+    /// Keeps the hash of a new admin token, and revokes all others of that name.
+    async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// The half of a store that only reads.
+#[async_trait]
+pub trait Reading: Send + Sync + std::fmt::Debug {
+    /// A device and its auth clients, deleted ones too.
+    async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError>;
+
+    /// An auth client, with its device and its realm.
+    async fn auth_client(&self, name: AuthClientName) -> Result<Option<AuthClientRow>, StoreError>;
+
+    /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
+    async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
+
+    /// One page of devices, with one row more if there is a next page; and how many there are in all.
+    async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// The name of the admin whose token has this hash, unless it was revoked.
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
+}
+
+/// An auth client as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthClientRow {
+    /// The auth client.
+    pub client: AuthClient,
+    /// The serial number of its device.
+    pub serial: SerialNumber,
+    /// The name of its realm.
+    pub realm: String,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be read or written now; a retry may help.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The disk of the database is full.
+    #[error("the disk of the database is full: {0}")]
+    Full(#[source] sqlx::Error),
+    /// The database refused the change itself, as a constraint does.
+    #[error("the database refused the change: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// The database holds something that the rules do not allow.
+    #[error("the database is inconsistent: {table}.{column} holds {value:?}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// The database cannot be opened.
+    #[error("could not open the database {path}: {detail}")]
+    Open {
+        /// Where it is.
+        path: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::error::ErrorKind;
+        let Some(database) = error.as_database_error() else { return Self::Unavailable(error) };
+        // SQLITE_FULL is 13; extended codes keep the primary code in their low byte.
+        let primary = database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+        match (primary, database.kind()) {
+            (Some(13), _) => Self::Full(error),
+            (
+                _,
+                ErrorKind::UniqueViolation
+                | ErrorKind::ForeignKeyViolation
+                | ErrorKind::NotNullViolation
+                | ErrorKind::CheckViolation,
+            )
+            | (Some(19 | 20), _) => Self::Refused(error),
+            _ => Self::Unavailable(error),
+        }
+    }
+}

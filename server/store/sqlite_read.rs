@@ -1,0 +1,174 @@
+//! Reads of the embedded store: they see whole commits and never wait for the writer.
+
+use async_trait::async_trait;
+use muster_proto::admin::{AuthClientName, Comparison, Query};
+use muster_proto::{Pattern, SerialNumber};
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite};
+
+use super::{AuthClientRow, Reading, StoreError, rows};
+use crate::registry::{AuthClient, Device};
+
+/// The connections that read.
+#[derive(Clone, Debug)]
+pub struct SqliteReading {
+    pool: SqlitePool,
+}
+
+impl SqliteReading {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+
+    /// One page of a list, and how many rows it has in all, as of the same commit.
+    async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
+        let mut snapshot = self.pool.begin().await?;
+        let (count, page) = list.texts(query);
+        let filtered = |text: String| {
+            let query_as = sqlx::query::<Sqlite>(AssertSqlSafe(text));
+            query.filter.iter().fold(query_as, |text, comparison| bind_pattern(text, &comparison.pattern))
+        };
+        let total = filtered(count).fetch_one(&mut *snapshot).await?.try_get(0)?;
+        let mut paged = filtered(page);
+        if let Some(after) = &query.after {
+            if query.order.key.is_some() {
+                paged = paged.bind(after.key.clone());
+            }
+            paged = paged.bind(after.id);
+        }
+        let page = paged.bind(query.page_size + 1).fetch_all(&mut *snapshot).await?;
+        Ok((page, total))
+    }
+}
+
+type Text<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+fn bind_pattern<'q>(text: Text<'q>, pattern: &Pattern) -> Text<'q> {
+    match pattern {
+        Pattern::Exact(exact) => text.bind(exact.clone()),
+        // A prefix is a range, so that an index serves it; no character sorts behind U+10FFFF.
+        Pattern::Prefix(prefix) => text.bind(prefix.clone()).bind(format!("{prefix}\u{10ffff}")),
+    }
+}
+
+/// What a list reads.
+struct List {
+    columns: String,
+    from: &'static str,
+    table: &'static str,
+    /// The column behind each field that may be compared or ordered by.
+    fields: &'static [(&'static str, &'static str)],
+}
+
+impl List {
+    fn column(&self, field: &str) -> &'static str {
+        self.fields.iter().find(|(name, _)| *name == field).map_or("id", |(_, column)| column)
+    }
+
+    /// The texts that count and that read a page. All text comes from the tables above; values are parameters.
+    fn texts(&self, query: &Query) -> (String, String) {
+        let mut conditions: Vec<String> = query.filter.iter().map(|comparison| self.condition(comparison)).collect();
+        if !query.show_deleted {
+            conditions.push(format!("{}.deleted_at IS NULL", self.table));
+        }
+        let clause = |conditions: &[String]| {
+            if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+        };
+        let count = format!("SELECT count(*) FROM {}{}", self.from, clause(&conditions));
+        let (direction, beyond) = if query.order.descending { ("DESC", "<") } else { ("ASC", ">") };
+        let id = format!("{}.id", self.table);
+        let order = match query.order.key.map(|key| self.column(key)) {
+            Some(key) => {
+                if query.after.is_some() {
+                    conditions.push(format!("({key}, {id}) {beyond} (?, ?)"));
+                }
+                format!("{key} {direction}, {id} {direction}")
+            }
+            None => {
+                if query.after.is_some() {
+                    conditions.push(format!("{id} {beyond} ?"));
+                }
+                format!("{id} {direction}")
+            }
+        };
+        let clause = clause(&conditions);
+        (count, format!("SELECT {} FROM {}{clause} ORDER BY {order} LIMIT ?", self.columns, self.from))
+    }
+
+    fn condition(&self, comparison: &Comparison) -> String {
+        let column = self.column(comparison.field);
+        match comparison.pattern {
+            Pattern::Exact(_) => format!("{column} = ?"),
+            Pattern::Prefix(_) => format!("{column} BETWEEN ? AND ?"),
+        }
+    }
+}
+
+const AUTH_CLIENTS_FROM: &str =
+    "auth_client JOIN device ON device.id = auth_client.device_id JOIN realm ON realm.id = auth_client.realm_id";
+
+fn auth_clients() -> List {
+    List {
+        columns: [rows::AUTH_CLIENT, rows::AUTH_CLIENT_ROW].concat(),
+        from: AUTH_CLIENTS_FROM,
+        table: "auth_client",
+        fields: &[("serial_number", "device.serial"), ("vdom", "auth_client.vdom"), ("realm", "realm.name")],
+    }
+}
+
+fn devices() -> List {
+    List {
+        columns: rows::DEVICE.to_owned(),
+        from: "device",
+        table: "device",
+        fields: &[
+            ("serial_number", "device.serial"),
+            ("model", "device.model"),
+            ("hostname", "device.hostname"),
+            ("firmware", "device.firmware"),
+        ],
+    }
+}
+
+#[async_trait]
+impl Reading for SqliteReading {
+    async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError> {
+        let mut snapshot = self.pool.begin().await?;
+        let text = format!("SELECT {} FROM device WHERE serial = ?", rows::DEVICE);
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.as_str()).fetch_optional(&mut *snapshot).await?;
+        let Some(row) = found else { return Ok(None) };
+        let device = rows::device(&row)?;
+        let text = format!("SELECT {} FROM auth_client WHERE device_id = ? ORDER BY vdom", rows::AUTH_CLIENT);
+        let found = sqlx::query(AssertSqlSafe(text)).bind(device.id.0).fetch_all(&mut *snapshot).await?;
+        let clients = found.iter().map(rows::auth_client).collect::<Result<_, _>>()?;
+        Ok(Some((device, clients)))
+    }
+
+    async fn auth_client(&self, name: AuthClientName) -> Result<Option<AuthClientRow>, StoreError> {
+        let select = format!("SELECT {}{} FROM {AUTH_CLIENTS_FROM}", rows::AUTH_CLIENT, rows::AUTH_CLIENT_ROW);
+        let query = match name {
+            AuthClientName::Id(id) => sqlx::query(AssertSqlSafe(format!("{select} WHERE auth_client.id = ?"))).bind(id),
+            AuthClientName::Vdom(serial, vdom) => {
+                sqlx::query(AssertSqlSafe(format!("{select} WHERE device.serial = ? AND auth_client.vdom = ?")))
+                    .bind(serial.to_string())
+                    .bind(vdom.to_string())
+            }
+        };
+        query.fetch_optional(&self.pool).await?.as_ref().map(rows::auth_client_row).transpose()
+    }
+
+    async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError> {
+        let (page, total) = self.list(&auth_clients(), query).await?;
+        Ok((page.iter().map(rows::auth_client_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
+        let (page, total) = self.list(&devices(), query).await?;
+        Ok((page.iter().map(rows::device).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
+        let text = "SELECT name FROM admin_token WHERE hash = ? AND revoked_at IS NULL";
+        Ok(sqlx::query_scalar(text).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?)
+    }
+}

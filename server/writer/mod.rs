@@ -1,0 +1,87 @@
+//! Shares commits: commands queue up while one commit is under way, and the next commit takes them all.
+//!
+//! A batch gives exactly what its commands would give one by one: each is planned on what the ones before it left. What the rules refuse
+//! fails alone. If the database refuses a batch, the batch is tried again in halves, so that a poison command fails alone too.
+
+mod batch;
+mod notes;
+mod task;
+
+use std::sync::Arc;
+
+use muster_proto::{Reason, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use notes::terminal;
+pub use task::WriterTask;
+
+use crate::operation::OperationId;
+use crate::registry::{Answer, Command, Refusal};
+
+/// How many commands may wait.
+const QUEUE: usize = 4_096;
+
+/// The work of one call, as the audit log and the debug feed know it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// When it began.
+    pub at: Timestamp,
+    /// The method, as in "Sync".
+    pub method: &'static str,
+    /// Who called, as in "device:FG101FTK19002788".
+    pub caller: Arc<str>,
+}
+
+/// A command on its way to the database.
+#[derive(Debug)]
+struct Submission {
+    operation: Operation,
+    command: Command,
+    reply: oneshot::Sender<Result<Answer, Refusal>>,
+}
+
+/// Where commands are handed in. Cheap to clone; the task ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Submission>,
+}
+
+/// The two ends of the queue.
+fn queue() -> (Writer, mpsc::Receiver<Submission>) {
+    let (queue, submissions) = mpsc::channel(QUEUE);
+    (Writer { queue }, submissions)
+}
+
+/// What the caller waits for.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Result<Answer, Refusal>>);
+
+impl Writer {
+    /// Hands a command in. From here on the writer leaves the terminal debug event of the operation, whatever becomes of it.
+    pub fn submit(&self, operation: Operation, command: Command) -> Result<Pending, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Submission { operation, command, reply }) {
+            Ok(()) => Ok(Pending(answer)),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Err(Refusal::new(Reason::QueueFull, format!("{QUEUE} changes are waiting already")))
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(stopped()),
+        }
+    }
+}
+
+impl Pending {
+    /// The answer, once the change is on disk.
+    pub async fn answer(self) -> Result<Answer, Refusal> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(Reason::ShuttingDown, "the server no longer takes changes")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What an operation leaves behind besides its answer: an audit row, and debug events.
+
+use std::borrow::Cow;
+
+use muster_proto::debug_log::Level;
+use muster_proto::{Reason, SerialNumber, Timestamp};
+use serde::Serialize;
+use tonic::Code;
+
+use super::Operation;
+use crate::feed::{DebugEvent, ValueChange};
+use crate::registry::{Answer, Change, Command, Item, Outcome, Planned, Refusal, SyncStatus};
+
+/// One changed value, as the audit log keeps it.
+#[derive(Serialize)]
+struct AuditedChange<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vdom: Option<&'a str>,
+    field: &'a str,
+    before: &'a str,
+    after: &'a str,
+}
+
+/// The changes of one operation, as the audit log keeps them: a JSON list.
+pub(super) fn audit(changes: &[Change]) -> String {
+    let changes: Vec<AuditedChange<'_>> = changes
+        .iter()
+        .map(|change| AuditedChange {
+            vdom: change.vdom.as_ref().map(muster_proto::VdomName::as_str),
+            field: change.field,
+            before: &change.before,
+            after: &change.after,
+        })
+        .collect();
+    // Serialising texts into memory cannot fail.
+    serde_json::to_string(&changes).unwrap_or_default()
+}
+
+/// Adds the debug events of an operation, the terminal one last.
+pub(super) fn events(
+    into: &mut Vec<DebugEvent>,
+    operation: &Operation,
+    command: &Command,
+    result: &Result<Planned, Refusal>,
+    now: Timestamp,
+) {
+    let serial = command.serial();
+    let planned = match result {
+        Ok(planned) => planned,
+        Err(refusal) => {
+            into.push(terminal(operation, Some(serial), refusal.reason.code(), now).refused(refusal));
+            return;
+        }
+    };
+    if !command.validate_only() {
+        let of_device: Vec<ValueChange> =
+            planned.changes.iter().filter(|change| change.vdom.is_none()).map(value).collect();
+        if !of_device.is_empty() {
+            let mut event = event(operation, Some(serial), now);
+            (event.level, event.step) = (Level::Detail, "device");
+            event.message = Cow::Borrowed(outcome(planned.answer.outcome));
+            event.changes = of_device;
+            into.push(event);
+        }
+        for item in &planned.answer.items {
+            if item.outcome != Outcome::Unchanged || item.reason.is_some() {
+                into.push(item_event(operation, serial, item, &planned.changes, now));
+            }
+        }
+    }
+    let mut event = terminal(operation, Some(serial), Code::Ok, now);
+    event.message = Cow::Owned(summary(&planned.answer, command.validate_only()));
+    event.reason = planned.answer.reason;
+    into.push(event);
+}
+
+fn item_event(
+    operation: &Operation,
+    serial: SerialNumber,
+    item: &Item,
+    changes: &[Change],
+    now: Timestamp,
+) -> DebugEvent {
+    let mut event = event(operation, Some(serial), now);
+    event.level = if item.outcome == Outcome::Refused { Level::Warning } else { Level::Outcome };
+    event.step = "vdom";
+    event.vdom = Some(item.vdom);
+    event.message = Cow::Borrowed(outcome(item.outcome));
+    event.reason = item.reason;
+    event.changes = changes.iter().filter(|change| change.vdom == Some(item.vdom)).map(value).collect();
+    event
+}
+
+/// The last debug event of an operation.
+pub(crate) fn terminal(operation: &Operation, serial: Option<SerialNumber>, code: Code, now: Timestamp) -> DebugEvent {
+    let mut event = event(operation, serial, now);
+    event.terminal = Some(code);
+    event
+}
+
+fn event(operation: &Operation, serial: Option<SerialNumber>, now: Timestamp) -> DebugEvent {
+    DebugEvent {
+        time: now,
+        device_time: None,
+        operation: operation.id,
+        serial,
+        vdom: None,
+        realm: None,
+        component: Cow::Borrowed("ftc"),
+        level: Level::Outcome,
+        step: operation.method,
+        message: Cow::Borrowed(""),
+        reason: None,
+        changes: Vec::new(),
+        caller: Some(operation.caller.clone()),
+        terminal: None,
+    }
+}
+
+impl DebugEvent {
+    /// The same event, for something that was refused or failed.
+    pub(crate) fn refused(mut self, refusal: &Refusal) -> Self {
+        self.level = match refusal.reason.code() {
+            Code::Internal | Code::Unavailable => Level::Error,
+            _ => Level::Warning,
+        };
+        self.reason = Some(refusal.reason);
+        self.message = Cow::Owned(format!("{}; {}", refusal.message, refusal.reason.fix()));
+        self
+    }
+}
+
+fn value(change: &Change) -> ValueChange {
+    ValueChange { field: change.field, before: change.before.to_string(), after: change.after.to_string() }
+}
+
+/// An outcome in a word.
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Created => "created",
+        Outcome::Updated => "updated",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Removed => "removed",
+        Outcome::Restored => "restored",
+        Outcome::Refused => "refused",
+        Outcome::Unspecified => "unknown",
+    }
+}
+
+/// How an operation ended, in a line.
+fn summary(answer: &Answer, validate_only: bool) -> String {
+    let mut text = match answer.status {
+        SyncStatus::InSync => String::from("in sync"),
+        SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
+        SyncStatus::Completed | SyncStatus::Unspecified => format!("device {}", outcome(answer.outcome)),
+    };
+    for counted in [Outcome::Created, Outcome::Restored, Outcome::Removed, Outcome::Refused, Outcome::Unchanged] {
+        let count = answer.items.iter().filter(|item| item.outcome == counted).count();
+        if count > 0 {
+            let _ = std::fmt::Write::write_fmt(&mut text, format_args!(", {count} {}", outcome(counted)));
+        }
+    }
+    if validate_only {
+        text.push_str(" (validated only, nothing was done)");
+    }
+    text
+}
+
+/// A command whose caller was gone before its turn came.
+pub(super) fn abandoned() -> Refusal {
+    Refusal::new(Reason::DeadlinePassed, "the caller went away, or its deadline passed, before the change was made")
+}

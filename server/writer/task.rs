@@ -1,0 +1,191 @@
+//! The task that takes batches from the queue and gives them to the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_proto::{Reason, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::{debug, error, info, warn};
+
+use super::{Submission, Writer, batch, notes, queue};
+use crate::clock::Clock;
+use crate::feed::Feed;
+use crate::registry::{DeviceId, Refusal};
+use crate::store::{StoreError, Writing};
+
+/// How many commands one commit takes at most: bounds its size and how long its first caller waits.
+const MAX_BATCH: usize = 512;
+/// How often `last_seen` times are written.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How many of them one flush writes at most, so that no commit waits long for it.
+const MAX_FLUSH: usize = 4_096;
+
+/// The task that owns the writing half of the store.
+pub struct WriterTask {
+    submissions: mpsc::Receiver<Submission>,
+    store: Box<dyn Writing>,
+    feed: Feed,
+    clock: Arc<dyn Clock>,
+    next_id: i64,
+    /// When devices last called, not yet written.
+    seen: HashMap<DeviceId, Timestamp>,
+    /// Whether the store could be used when it last was.
+    healthy: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for WriterTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriterTask").field("next_id", &self.next_id).finish_non_exhaustive()
+    }
+}
+
+impl WriterTask {
+    /// A writer over this store. `healthy` is told whether the store can be used.
+    pub async fn new(
+        mut store: Box<dyn Writing>,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        healthy: watch::Sender<bool>,
+    ) -> Result<(Writer, Self), StoreError> {
+        let next_id = store.next_id().await?;
+        let (writer, submissions) = queue();
+        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy }))
+    }
+
+    /// Works until the last [`Writer`] is dropped and the queue is empty.
+    pub async fn run(mut self) {
+        let mut flush = interval_at(Instant::now() + FLUSH, FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                _ = flush.tick() => {
+                    self.flush(MAX_FLUSH).await;
+                    self.probe().await;
+                }
+                taken = self.submissions.recv_many(&mut batch, MAX_BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.process(&mut batch).await;
+                }
+            }
+        }
+        self.flush(usize::MAX).await;
+    }
+
+    /// Gives a batch to the store, in halves if the database refuses it, and answers every command of it.
+    async fn process(&mut self, batch: &mut Vec<Submission>) {
+        let mut parts = vec![self.still_wanted(batch)];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let now = self.clock.now();
+            debug!(commands = part.len(), "batch");
+            match batch::run(&mut *self.store, &part, self.next_id, now).await {
+                Ok(applied) => {
+                    self.next_id = applied.next_id;
+                    self.seen.extend(applied.seen.into_iter().map(|device| (device, now)));
+                    self.report_health(true);
+                    self.answer(part, applied.results.into_iter(), now);
+                }
+                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.push(second);
+                    parts.push(part);
+                }
+                Err(failure) => {
+                    let refusal = self.failed(&failure);
+                    let results = vec![Err(refusal); part.len()];
+                    self.answer(part, results.into_iter(), now);
+                }
+            }
+        }
+    }
+
+    /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.
+    fn still_wanted(&self, batch: &mut Vec<Submission>) -> Vec<Submission> {
+        let (wanted, abandoned): (Vec<_>, Vec<_>) =
+            batch.drain(..).partition(|submission| !submission.reply.is_closed());
+        if !abandoned.is_empty() {
+            let results = vec![Err(notes::abandoned()); abandoned.len()];
+            self.answer(abandoned, results.into_iter(), self.clock.now());
+        }
+        wanted
+    }
+
+    fn answer(
+        &self,
+        batch: Vec<Submission>,
+        results: impl Iterator<Item = Result<crate::registry::Planned, Refusal>>,
+        now: Timestamp,
+    ) {
+        let mut events = Vec::with_capacity(batch.len() * 4);
+        for (submission, result) in batch.into_iter().zip(results) {
+            notes::events(&mut events, &submission.operation, &submission.command, &result, now);
+            // A caller that is gone by now finds the change done when it asks again.
+            let _ = submission.reply.send(result.map(|planned| planned.answer));
+        }
+        self.feed.record_all(events);
+    }
+
+    /// What callers are told of a failure, whose cause is for the operator alone.
+    fn failed(&self, failure: &StoreError) -> Refusal {
+        error!(error = %failure, "the store failed");
+        match failure {
+            StoreError::Refused(_) => {
+                Refusal::new(Reason::StoreRefused, "the database refused the change; nothing was done")
+            }
+            StoreError::Inconsistent { .. } => Refusal::new(Reason::Internal, "the register is inconsistent"),
+            StoreError::Full(_) => {
+                self.report_health(false);
+                Refusal::new(Reason::StoreFull, "the disk of the database is full; nothing was done")
+            }
+            StoreError::Unavailable(_) | StoreError::Open { .. } => {
+                self.report_health(false);
+                Refusal::new(Reason::StoreUnavailable, "the database cannot be written now")
+            }
+        }
+    }
+
+    fn report_health(&self, healthy: bool) {
+        self.healthy.send_if_modified(|was| std::mem::replace(was, healthy) != healthy);
+    }
+
+    /// After a failure: whether the store can be written again.
+    async fn probe(&mut self) {
+        if *self.healthy.borrow() {
+            return;
+        }
+        let now = self.clock.now();
+        match self.store.probe(now).await {
+            Ok(()) => {
+                info!("the store can be used again");
+                self.report_health(true);
+            }
+            Err(failure) => warn!(error = %failure, "the store cannot be used yet"),
+        }
+    }
+
+    async fn flush(&mut self, most: usize) {
+        let seen: Vec<_> = self.seen.iter().take(most).map(|(device, time)| (*device, *time)).collect();
+        if seen.is_empty() {
+            return;
+        }
+        match self.store.touch(&seen).await {
+            Ok(()) => {
+                for (device, time) in seen {
+                    if self.seen.get(&device) == Some(&time) {
+                        self.seen.remove(&device);
+                    }
+                }
+            }
+            // They are kept, and written with the next flush.
+            Err(failure) => warn!(error = %failure, "could not note when devices last called"),
+        }
+    }
+}
