@@ -22,24 +22,33 @@ Exit status:
 
 What FortiOS would print goes to standard output; the explanation of a failure, and its fix, to standard error.";
 
+const EVERYWHERE: &str = "Options of every command";
+
+const LINES: &str = "\
+Lines (FortiOS does not document its own, so these are ours; what has nothing to say is left out):
+  [COMPONENT] STEP VDOM: MESSAGE (REASON); FIELD \"BEFORE\" -> \"AFTER\"; by CALLER => CODE, operation ID
+  --- 12 events missed (slow viewer) ---
+
+The caller is named if it is not this box; code and operation id stand at the end of an operation.";
+
 /// A stand-in for a FortiGate with several VDOMs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "fortigate", version, after_help = EXIT_CODES)]
+#[command(name = "fortigate", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 pub struct Arguments {
     /// The directory that holds the box.
-    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DEVICE)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", default_value = DEFAULT_DEVICE)]
     pub device: PathBuf,
     /// Where the server is; `init` remembers it in the box, and takes port 7443 of this machine if it is not given.
-    #[arg(long, global = true, value_name = "https://HOST:PORT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "https://HOST:PORT")]
     pub server: Option<ServerUrl>,
     /// The CA that the certificate of the server is from; `init` keeps a copy in the box.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// How long name, TCP and TLS may take together.
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub connect_timeout: Duration,
     /// How long an update may take with all its retries, and how long the server may take to open the feed.
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
     /// What to do.
     #[command(subcommand)]
@@ -54,7 +63,7 @@ pub enum Command {
     /// Shows the box.
     Show,
     /// Adds, deletes or lists the VDOMs of the box; `exec "execute fortitoken-cloud update"` then tells the server.
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Vdom(Vdom),
     /// Runs a command of FortiOS: `execute fortitoken-cloud update`. Every word may be abbreviated.
     Exec {
@@ -62,7 +71,8 @@ pub enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         words: Vec<String>,
     },
-    /// Shows the debug feed of this box.
+    /// Shows the debug feed of this box; without --follow it ends when it has caught up.
+    #[command(after_help = LINES)]
     Debug(Debug),
 }
 
@@ -114,7 +124,7 @@ pub enum Vdom {
     List,
 }
 
-/// What to show of the debug feed. Without --follow it ends when it has caught up.
+/// What to show of the debug feed.
 #[derive(Clone, Debug, Args)]
 pub struct Debug {
     /// Components with their levels, as FortiOS has them: -1 or 255 for everything, 0 for nothing. Every component if it is not given.

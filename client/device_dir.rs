@@ -99,18 +99,21 @@ impl DeviceDir {
     /// The box.
     pub fn load(&self) -> Result<Device, DirError> {
         let path = self.0.join(BOX);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DirError::Missing(self.0.clone())),
-            Err(error) => return Err(DirError::Read(path, error)),
-        };
+        let text = fs::read_to_string(&path).map_err(|error| self.unreadable(path.clone(), error))?;
         Device::from_toml(&text).map_err(|error| DirError::Damaged(path, error))
+    }
+
+    fn unreadable(&self, path: PathBuf, error: io::Error) -> DirError {
+        match error.kind() {
+            io::ErrorKind::NotFound => DirError::Missing(self.0.clone()),
+            _ => DirError::Read(path, error),
+        }
     }
 
     /// Changes the box, or leaves it as it is if the change fails. Two processes take turns.
     pub fn edit(&self, change: impl FnOnce(&mut Device) -> Result<(), VdomError>) -> Result<(), DirError> {
         let path = self.0.join(BOX);
-        let turn = File::open(&self.0).map_err(|_| DirError::Missing(self.0.clone()))?;
+        let turn = File::open(&self.0).map_err(|error| self.unreadable(self.0.clone(), error))?;
         turn.lock().map_err(|error| DirError::Write(path.clone(), error))?;
         let mut device = self.load()?;
         change(&mut device)?;
@@ -120,10 +123,7 @@ impl DeviceDir {
 
     /// What the box proves itself with, and whom it trusts: `ca`, or its own copy.
     pub fn credentials(&self, ca: Option<&Path>) -> Result<Credentials, DirError> {
-        let read = |path: PathBuf| match fs::read(&path) {
-            Ok(pem) => Ok(pem),
-            Err(error) => Err(DirError::Read(path, error)),
-        };
+        let read = |path: PathBuf| fs::read(&path).map_err(|error| DirError::Read(path, error));
         Ok(Credentials {
             ca: read(ca.map_or_else(|| self.0.join(CA), Path::to_owned))?,
             certificate: read(self.0.join(CERTIFICATE))?,

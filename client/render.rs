@@ -77,7 +77,8 @@ pub fn failure(server: &ServerUrl, error: &CallError) -> String {
         CallError::Refused(refusal) if refusal.is_authorisation() => "authorisation".to_owned(),
         CallError::Refused(refusal) => format!("{:?}", refusal.code),
     };
-    let mut text = format!("{stage}: {}: {error}", server.authority());
+    // A certificate of the server may be quoted.
+    let mut text = format!("{stage}: {}: {}", server.authority(), printable(&error.to_string()));
     let fix = match error {
         CallError::Connect(error) => error.fix(),
         CallError::Lost(_) => "repeat the command: it is idempotent",
@@ -182,4 +183,68 @@ pub fn closing(closing: &FeedClosing) -> &'static str {
 #[must_use]
 pub fn is_final(closing: &FeedClosing) -> bool {
     matches!(closing.reason(), ClosingReason::Complete | ClosingReason::Limit | ClosingReason::Until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_proto::v1::ValueChange;
+    use proptest::prelude::*;
+
+    const SERIAL: &str = "FG101FTK19002788";
+
+    fn shown(change: impl FnOnce(&mut DebugEvent)) -> String {
+        let mut debug_event = DebugEvent {
+            component: "ftc".to_owned(),
+            step: "sync".to_owned(),
+            message: "taken".to_owned(),
+            caller: format!("device:{SERIAL}"),
+            ..Default::default()
+        };
+        change(&mut debug_event);
+        event(&debug_event, &SERIAL.parse().unwrap(), false)
+    }
+
+    #[test]
+    fn a_line_has_only_what_there_is_to_say() {
+        assert_eq!(shown(|_| {}), "[ftc] sync: taken");
+        assert_eq!(shown(|event| event.vdom = "dmz".to_owned()), "[ftc] sync dmz: taken");
+        assert_eq!(shown(|event| event.reason = "VDOM_LIMIT".to_owned()), "[ftc] sync: taken (VDOM_LIMIT)");
+        assert_eq!(shown(|event| event.caller = "relay:hq".to_owned()), "[ftc] sync: taken; by relay:hq");
+        assert_eq!(shown(|event| event.caller.clear()), "[ftc] sync: taken");
+        let change = ValueChange { field: "model".to_owned(), before: String::new(), after: "x".to_owned() };
+        assert_eq!(shown(|event| event.changes.push(change)), "[ftc] sync: taken; model \"\" -> \"x\"");
+    }
+
+    #[test]
+    fn the_end_of_an_operation_tells_how_it_ended_and_its_id() {
+        let line = shown(|event| {
+            (event.terminal, event.code, event.operation_id) = (true, "OK".to_owned(), "op-1".to_owned());
+        });
+        assert_eq!(line, "[ftc] sync: taken => OK, operation op-1");
+    }
+
+    #[test]
+    fn a_time_that_is_no_time_does_no_harm() {
+        let mut event =
+            DebugEvent { time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -1 }), ..Default::default() };
+        assert_eq!(timestamp(&event), "0000-00-00 00:00:00 ");
+        event.time = Some(prost_types::Timestamp { seconds: 0, nanos: 999_999_999 });
+        assert_eq!(timestamp(&event), "1970-01-01 00:00:00 ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_from_outside_acts_on_the_terminal(texts in prop::array::uniform8(any::<String>()), outcome: i32) {
+            let [vdom, reason, fix, step, message, caller, code, component] = texts;
+            let line = shown(|event| {
+                (event.vdom, event.reason, event.step, event.message) = (vdom.clone(), reason.clone(), step, message.clone());
+                (event.caller, event.code, event.component, event.terminal) = (caller, code, component, true);
+            });
+            prop_assert!(!line.chars().any(char::is_control));
+            prop_assert!(!note(&message).chars().any(char::is_control));
+            let listed = item(&VdomOutcome { vdom, outcome, reason, fix });
+            prop_assert!(!listed.unwrap_or_default().chars().any(char::is_control));
+        }
+    }
 }
