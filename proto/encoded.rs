@@ -22,6 +22,12 @@ impl EncodedResponse {
         Self(prost::Message::encode_to_vec(response).into())
     }
 
+    /// A response that is encoded already: the bytes must be those of one `StreamDebugLogsResponse`.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// The encoded bytes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -1,101 +1,108 @@
-//! What viewers get, encoded.
+//! Events, encoded.
+//!
+//! By hand, because the generated message would have every text copied first: that takes twice as long, and the first viewer
+//! of every event pays for it.
 
-use std::time::Duration;
+use std::fmt::{Display, Write as _};
 
-use muster_proto::debug_log::Filter;
+use data_encoding::HEXLOWER;
 use muster_proto::encoded::EncodedResponse;
-use muster_proto::v1::stream_debug_logs_response::Kind;
-use muster_proto::{Cursor, Timestamp, v1};
+use muster_proto::{Cursor, SerialNumber, VdomName};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, message};
+use prost_types::Timestamp;
 use tonic::Code;
 
 use super::event::DebugEvent;
 
-/// The most bytes that the parts of an encoded event with a bounded length take, tags and lengths included.
-pub(super) const EVENT_FIXED: usize = 384;
+/// The tag of an event in `StreamDebugLogsResponse`; those of its fields stand where they are written.
+const EVENT: u32 = 2;
+/// The most bytes that an encoded event has besides its texts of any length: ids, times, tags and lengths.
+pub(super) const FIXED: usize = 192;
 /// The same of a change.
-pub(super) const CHANGE_FIXED: usize = 64;
+pub(super) const CHANGE_FIXED: usize = 16;
 
-/// Events that a viewer does not get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    /// The position before the first of them.
-    pub(super) from: Cursor,
-    /// The position of the last of them.
-    pub(super) to: Cursor,
-    /// Why.
-    pub(super) reason: v1::GapReason,
-}
-
-fn response(kind: Kind) -> EncodedResponse {
-    EncodedResponse::new(&v1::StreamDebugLogsResponse { kind: Some(kind) })
-}
-
-pub(super) fn opened<'a>(
-    include: impl Iterator<Item = &'a Filter>,
-    exclude: impl Iterator<Item = &'a Filter>,
-    warning: String,
-    cursor: Cursor,
-) -> EncodedResponse {
-    response(Kind::Opened(v1::FeedOpened {
-        include: include.map(Into::into).collect(),
-        exclude: exclude.map(Into::into).collect(),
-        warning,
-        cursor: cursor.to_string(),
-    }))
-}
-
+/// Encodes the response that carries this event.
 pub(super) fn event(event: &DebugEvent, cursor: Cursor) -> EncodedResponse {
-    let changes = event.changes.iter().map(|change| v1::ValueChange {
-        field: change.field.to_owned(),
-        before: change.before.clone(),
-        after: change.after.clone(),
-    });
-    response(Kind::Event(v1::DebugEvent {
-        cursor: cursor.to_string(),
-        time: Some(event.time.into()),
-        device_time: event.device_time.map(Into::into),
-        operation_id: event.operation.to_string(),
-        serial_number: event.serial.map(|serial| serial.as_str().to_owned()).unwrap_or_default(),
-        vdom: event.vdom.map(|vdom| vdom.as_str().to_owned()).unwrap_or_default(),
-        realm: event.realm.as_deref().unwrap_or_default().to_owned(),
-        component: event.component.clone().into_owned(),
-        level: u32::from(event.level as u8),
-        step: event.step.to_owned(),
-        message: event.message.clone().into_owned(),
-        reason: event.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
-        changes: changes.collect(),
-        caller: event.caller.as_deref().unwrap_or_default().to_owned(),
-        terminal: event.terminal.is_some(),
-        code: event.terminal.map(|code| code_name(code).to_owned()).unwrap_or_default(),
-    }))
+    let mut fields = Fields::default();
+    fields.display(1, cursor);
+    message::encode(2, &Timestamp::from(event.time), &mut fields.bytes);
+    if let Some(time) = event.device_time {
+        message::encode(3, &Timestamp::from(time), &mut fields.bytes);
+    }
+    fields.display(4, HEXLOWER.encode_display(&event.operation.to_bytes()));
+    fields.text(5, event.serial.as_ref().map_or("", SerialNumber::as_str));
+    fields.text(6, event.vdom.as_ref().map_or("", VdomName::as_str));
+    fields.text(7, event.realm.as_deref().unwrap_or_default());
+    fields.text(8, &event.component);
+    fields.number(9, event.level as u64);
+    fields.text(10, event.step);
+    fields.text(11, &event.message);
+    fields.text(12, event.reason.map_or("", |reason| reason.as_str()));
+    for change in &event.changes {
+        let texts = [(1, change.field), (2, &change.before), (3, &change.after)];
+        encode_key(13, WireType::LengthDelimited, &mut fields.bytes);
+        encode_varint(texts.iter().map(|(_, text)| text_len(text)).sum::<usize>() as u64, &mut fields.bytes);
+        for (tag, text) in texts {
+            fields.text(tag, text);
+        }
+    }
+    fields.text(14, event.caller.as_deref().unwrap_or_default());
+    if let Some(code) = event.terminal {
+        fields.number(15, 1);
+        fields.text(16, code_name(code));
+    }
+    fields.within(EVENT)
 }
 
-pub(super) fn gap(gap: &Gap) -> EncodedResponse {
-    // Positions of two epochs cannot be subtracted: nobody can count what an earlier process held.
-    let count = (gap.from.epoch == gap.to.epoch).then(|| gap.to.position.saturating_sub(gap.from.position));
-    response(Kind::Gap(v1::FeedGap {
-        from_cursor: gap.from.to_string(),
-        to_cursor: gap.to.to_string(),
-        count,
-        reason: gap.reason.into(),
-    }))
+/// The fields of a message, encoded one behind the other.
+struct Fields {
+    bytes: Vec<u8>,
+    scratch: String,
 }
 
-pub(super) fn caught_up(cursor: Cursor) -> EncodedResponse {
-    response(Kind::CaughtUp(v1::FeedCaughtUp { cursor: cursor.to_string() }))
+impl Default for Fields {
+    fn default() -> Self {
+        Self { bytes: Vec::with_capacity(512), scratch: String::with_capacity(40) }
+    }
 }
 
-pub(super) fn heartbeat(cursor: Cursor, time: Timestamp) -> EncodedResponse {
-    response(Kind::Heartbeat(v1::FeedHeartbeat { cursor: cursor.to_string(), time: Some(time.into()) }))
+impl Fields {
+    fn text(&mut self, tag: u32, text: &str) {
+        if !text.is_empty() {
+            encode_key(tag, WireType::LengthDelimited, &mut self.bytes);
+            encode_varint(text.len() as u64, &mut self.bytes);
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn display(&mut self, tag: u32, value: impl Display) {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{value}");
+        self.text(tag, &text);
+        self.scratch = text;
+    }
+
+    fn number(&mut self, tag: u32, number: u64) {
+        encode_key(tag, WireType::Varint, &mut self.bytes);
+        encode_varint(number, &mut self.bytes);
+    }
+
+    /// The response whose only field is the message of these fields.
+    fn within(self, tag: u32) -> EncodedResponse {
+        let length = self.bytes.len();
+        let mut response = Vec::with_capacity(key_len(tag) + encoded_len_varint(length as u64) + length);
+        encode_key(tag, WireType::LengthDelimited, &mut response);
+        encode_varint(length as u64, &mut response);
+        response.extend_from_slice(&self.bytes);
+        EncodedResponse::from_bytes(response.into())
+    }
 }
 
-pub(super) fn closing(reason: v1::ClosingReason, resume: Cursor, retry_after: Option<Duration>) -> EncodedResponse {
-    response(Kind::Closing(v1::FeedClosing {
-        reason: reason.into(),
-        resume_cursor: resume.to_string(),
-        // A delay beyond what the wire can say is as good as none.
-        retry_after: retry_after.and_then(|delay| delay.try_into().ok()),
-    }))
+/// How many bytes a text takes as a field with a tag below 16.
+fn text_len(text: &str) -> usize {
+    if text.is_empty() { 0 } else { 1 + encoded_len_varint(text.len() as u64) + text.len() }
 }
 
 /// The name of a gRPC code, as its specification writes it.

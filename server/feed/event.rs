@@ -1,7 +1,6 @@
 //! Debug events, as they are recorded and as they are held.
 
 use std::borrow::Cow;
-use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use muster_proto::debug_log::Level;
@@ -107,11 +106,25 @@ impl DebugEvent {
         }
     }
 
-    /// How many bytes its texts of any length have.
-    fn text_bytes(&self) -> usize {
-        let shared = [&self.realm, &self.caller].into_iter().flatten().map(|text| text.len()).sum::<usize>();
-        let changes = self.changes.iter().map(|change| change.before.len() + change.after.len()).sum::<usize>();
-        self.component.len() + self.message.len() + shared + changes
+    /// How many bytes its texts have that an allocation of their own holds.
+    fn heap_bytes(&self) -> usize {
+        let owned = [&self.component, &self.message].into_iter().filter(|text| matches!(text, Cow::Owned(_)));
+        let shared = [&self.realm, &self.caller].into_iter().flatten();
+        let changes = self.changes.iter().map(|change| change.before.len() + change.after.len() + size_of_val(change));
+        owned.map(|text| text.len()).chain(shared.map(|text| text.len())).chain(changes).sum()
+    }
+
+    /// The most bytes that it has when encoded.
+    fn encoded_bytes(&self) -> usize {
+        let reason = self.reason.map_or("", Reason::as_str);
+        let vdom = self.vdom.as_ref().map_or("", VdomName::as_str);
+        let texts = [vdom, &self.component, self.step, &self.message, reason].into_iter();
+        let shared = [&self.realm, &self.caller].into_iter().flatten().map(|text| text.len());
+        let changes = self
+            .changes
+            .iter()
+            .map(|change| encode::CHANGE_FIXED + change.field.len() + change.before.len() + change.after.len());
+        encode::FIXED + texts.map(str::len).chain(shared).chain(changes).sum::<usize>()
     }
 }
 
@@ -129,18 +142,15 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What an event costs besides its texts: the entry, its two reference counts and its place in the ring (which may have as much room
-    /// again to grow), and the parts of its encoding that have a bounded length.
-    const FIXED: usize =
-        mem::size_of::<Self>() + 16 + 2 * mem::size_of::<(Arc<Self>, Timestamp)>() + encode::EVENT_FIXED;
-    /// What a change costs besides its values.
-    const CHANGE_FIXED: usize = mem::size_of::<ValueChange>() + encode::CHANGE_FIXED;
+    /// What an entry takes besides its texts and its encoding: itself, its two reference counts, and its place in the ring, which may
+    /// have as much room again to grow.
+    const FIXED: usize = size_of::<Self>() + 16 + 2 * size_of::<(Arc<Self>, Timestamp)>();
 
     /// Readies an event for the ring.
     pub(super) fn new(mut event: DebugEvent) -> Self {
         event.make_safe();
-        // The texts count twice: as they are, and encoded.
-        let bytes = Self::FIXED + Self::CHANGE_FIXED * event.changes.len() + 2 * event.text_bytes();
+        // The encoding is counted before it is made, so that viewers do not change how much is held.
+        let bytes = Self::FIXED + event.heap_bytes() + event.encoded_bytes();
         Self { event, bytes, encoded: OnceLock::new() }
     }
 

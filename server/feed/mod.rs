@@ -6,10 +6,11 @@
 //! - `ring`: the latest events up to a bound in bytes, and the viewers that wait for more.
 //! - [`Scope`] and `filter`: which events a viewer gets.
 //! - `opening` and `survey`: where a stream starts, and what its filters name in vain.
-//! - [`Viewing`]: the stream of one viewer; `pace` tells when it looks again.
+//! - [`Viewing`]: the stream of one viewer; `pace` tells when it looks again, `control` is what it is sent besides events.
 //!
 //! Invariant: every recorded event is, for every viewer, delivered, filtered out, or inside one gap with an exact count.
 
+mod control;
 mod encode;
 mod event;
 mod filter;

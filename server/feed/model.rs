@@ -93,6 +93,7 @@ impl Seen {
     }
 }
 
+/// Runs a model in every order of its steps that takes a thread off the processor so many times at most.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -114,7 +115,7 @@ fn view(ring: &Arc<Ring<Item>>, key: Option<u8>, enough: fn(&Seen) -> bool) -> t
 
 #[test]
 fn a_viewer_that_waits_is_woken_and_can_account_for_every_item() {
-    check(3, || {
+    check(5, || {
         // Room for one item only: each of the others is lost unless it is read in time.
         let ring = Arc::new(Ring::new(1));
         let viewer = view(&ring, None, |seen| seen.position == 3);
@@ -146,7 +147,7 @@ fn two_recorders_and_two_viewers_agree_on_one_order() {
 
 #[test]
 fn a_viewer_of_one_key_is_woken_by_it_and_passed_over_by_others() {
-    check(3, || {
+    check(5, || {
         let ring = Arc::new(Ring::new(8));
         let viewer = view(&ring, Some(1), |seen| seen.items.iter().any(|item| item.key == 1));
         let recorder = {
@@ -163,7 +164,7 @@ fn a_viewer_of_one_key_is_woken_by_it_and_passed_over_by_others() {
 
 #[test]
 fn a_viewer_of_one_key_loses_nothing_to_others_while_it_waits() {
-    check(3, || {
+    check(5, || {
         // What is dropped while it waits was none of its own, so it can only lose what came before it began to wait.
         let ring = Arc::new(Ring::new(1));
         let viewer = view(&ring, Some(1), |seen| seen.items.iter().any(|item| item.key == 1));
@@ -177,7 +178,7 @@ fn a_viewer_of_one_key_loses_nothing_to_others_while_it_waits() {
 
 #[test]
 fn closing_ends_every_viewer_behind_the_same_item() {
-    check(3, || {
+    check(2, || {
         let ring = Arc::new(Ring::new(8));
         let viewers = [None, Some(1)].map(|key| view(&ring, key, |_| false));
         let recorder = {

@@ -5,7 +5,7 @@ use muster_proto::v1::GapReason;
 use muster_proto::{Cursor, Invalid, Reason, Timestamp};
 
 use super::Shared;
-use super::encode::Gap;
+use super::control::Gap;
 use super::ring::Extent;
 
 /// Where a stream starts.

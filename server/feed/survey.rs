@@ -46,10 +46,14 @@ impl Survey {
         let lists = [("include", &request.include), ("exclude", &request.exclude)];
         let unseen = lists.into_iter().flat_map(|(list, filters)| {
             filters.iter().enumerate().flat_map(move |(index, filter)| {
-                named(filter).into_iter().map(move |(property, value, filter)| {
-                    let words = printable(&format!("{list}[{index}].{property} \"{value}\""));
-                    (Criterion::new(filter), words)
-                })
+                // A device asks for itself: that nothing is held of it is no misspelling.
+                let known = |filter: &Filter| filter.serial.is_some() && matches!(scope, Scope::Device(_));
+                named(filter).into_iter().filter(move |(.., filter)| !known(filter)).map(
+                    move |(property, value, filter)| {
+                        let words = printable(&format!("{list}[{index}].{property} \"{value}\""));
+                        (Criterion::new(filter), words)
+                    },
+                )
             })
         });
         Self {

@@ -16,7 +16,7 @@ use tokio::task::coop;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Shared;
-use super::encode::{self, Gap};
+use super::control::{self, Gap};
 use super::event::Entry;
 use super::filter::Selection;
 use super::opening::Opening;
@@ -125,7 +125,7 @@ impl Viewing {
                 self.survey = None;
                 self.position = start;
                 let (include, exclude) = (self.selection.include(), self.selection.exclude());
-                return Poll::Ready(encode::opened(include, exclude, warning, self.reached()));
+                return Poll::Ready(control::opened(include, exclude, warning, self.reached()));
             }
         }
         loop {
@@ -137,7 +137,7 @@ impl Viewing {
             }
             if let Some(gap) = self.gap.take() {
                 self.shared.gaps.fetch_add(1, Ordering::Relaxed);
-                return Poll::Ready(encode::gap(&gap));
+                return Poll::Ready(control::gap(&gap));
             }
             if let Some(response) = self.next_of_batch() {
                 return Poll::Ready(response);
@@ -149,7 +149,7 @@ impl Viewing {
             }
             if !self.caught_up && self.position >= self.target {
                 self.caught_up = true;
-                return Poll::Ready(encode::caught_up(self.reached()));
+                return Poll::Ready(control::caught_up(self.reached()));
             }
             if let Some(ending) = self.ending() {
                 return Poll::Ready(self.end(ending));
@@ -157,7 +157,7 @@ impl Viewing {
             let at_most = self.until.map(|until| until.since(self.shared.clock.now()) + Duration::from_millis(1));
             let waiting = match self.pace.idle(at_most, cx) {
                 Idle::Heartbeat => {
-                    return Poll::Ready(encode::heartbeat(self.reached(), self.shared.clock.now()));
+                    return Poll::Ready(control::heartbeat(self.reached(), self.shared.clock.now()));
                 }
                 Idle::Look => false,
                 Idle::Pause => true,
@@ -230,7 +230,7 @@ impl Viewing {
             Ending::Shutdown { retry_after } => (ClosingReason::Shutdown, Some(retry_after)),
             Ending::AuthorisationEnded => (ClosingReason::AuthorisationEnded, None),
         };
-        encode::closing(reason, self.reached(), retry_after)
+        control::closing(reason, self.reached(), retry_after)
     }
 }
 

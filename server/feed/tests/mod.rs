@@ -1,5 +1,6 @@
 //! The feed as its viewers see it.
 
+mod event;
 mod opening;
 mod property;
 mod stream;

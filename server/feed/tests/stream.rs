@@ -2,12 +2,10 @@
 
 use std::num::NonZeroU64;
 
-use muster_proto::Reason;
 use muster_proto::v1::GapReason;
-use tonic::Code;
 
 use super::*;
-use crate::feed::{Ending, ValueChange};
+use crate::feed::Ending;
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_gets_what_happens_and_is_called_when_it_does() {
@@ -164,48 +162,6 @@ async fn a_viewer_that_leaves_is_no_longer_counted() {
     assert_eq!(feed.status().viewers, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn every_field_of_an_event_arrives_and_is_safe_for_terminals() {
-    let feed = feed(ROOMY);
-    feed.record(DebugEvent {
-        device_time: Some(second(5)),
-        serial: Some(serial("FGA")),
-        vdom: Some("root".parse().unwrap()),
-        realm: Some("re\u{1b}alm".into()),
-        component: "fn\u{7}bamd".into(),
-        reason: Some(Reason::IdentityMismatch),
-        changes: vec![ValueChange { field: "hostname", before: "a\u{202e}b".to_owned(), after: "ä".to_owned() }],
-        caller: Some("relay:\r".into()),
-        terminal: Some(Code::PermissionDenied),
-        ..event("\u{1b}[2Jgone")
-    });
-    let mut viewing = watch(&feed, &request(Start::Earliest, false));
-    now(&mut viewing);
-    let Some(Kind::Event(event)) = now(&mut viewing) else { panic!("an event was recorded") };
-    let text = |text: &str| text.to_owned();
-    assert_eq!(
-        event,
-        v1::DebugEvent {
-            cursor: cursor(1).to_string(),
-            time: Some(second(START).into()),
-            device_time: Some(second(5).into()),
-            operation_id: text("0000000000000000000000003b9aca000000000000000001").split_off(16),
-            serial_number: text("FGA0000000000000"),
-            vdom: text("root"),
-            realm: text("re\\u{1b}alm"),
-            component: text("fn\\u{7}bamd"),
-            level: 4,
-            step: text("sync"),
-            message: text("\\u{1b}[2Jgone"),
-            reason: text("IDENTITY_MISMATCH"),
-            changes: vec![v1::ValueChange { field: text("hostname"), before: text("a\\u{202e}b"), after: text("ä") }],
-            caller: text("relay:\\r"),
-            terminal: true,
-            code: text("PERMISSION_DENIED"),
-        }
-    );
-}
-
 #[test]
 fn a_gap_without_a_count_is_one_of_a_restart() {
     let feed = feed(ROOMY);
@@ -218,4 +174,52 @@ fn a_gap_without_a_count_is_one_of_a_restart() {
     assert_eq!((gap.count, gap.reason()), (None, GapReason::Restart));
     assert_eq!((gap.from_cursor, gap.to_cursor), (old.to_string(), cursor(0).to_string()));
     assert_eq!(all_now(&mut viewing), ["event 1 new", "caught_up 1", "closing 1 Complete"]);
+}
+
+#[test]
+fn the_status_counts_what_was_recorded_held_and_dropped() {
+    let feed = feed(3_000);
+    feed.record_all((0..50).map(|number| event(&format!("{number}"))));
+    let viewing = watch(&feed, &request(Start::Now, true));
+    let status = v1::GetFeedStatusResponse::from(feed.status());
+    assert_eq!((status.recorded_events, status.viewers, status.gaps), (50, 1, 0));
+    assert_eq!(status.held_events + status.dropped_events, 50);
+    assert_eq!(status.earliest_cursor, cursor(status.dropped_events).to_string());
+    assert_eq!(status.latest_cursor, cursor(50).to_string());
+    assert!(status.held_events > 1 && status.held_bytes <= status.capacity_bytes, "{status:?}");
+    drop(viewing);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_uncounted_between_threads() {
+    const EACH: u64 = 5_000;
+    let feed = feed(50_000);
+    let viewers = [Scope::All, Scope::All, Scope::Device(serial("FGA"))].map(|scope| {
+        let mut viewing = feed.watch(&request(Start::Now, true), &scope, CancellationToken::new()).unwrap();
+        tokio::spawn(async move {
+            let (mut events, mut lost) = (0, 0);
+            while let Some(response) = viewing.next().await {
+                match decode(&response) {
+                    Kind::Event(_) => events += 1,
+                    Kind::Gap(gap) => lost += gap.count.unwrap(),
+                    Kind::Closing(closing) => assert_eq!(closing.resume_cursor, cursor(2 * EACH).to_string()),
+                    _ => {}
+                }
+            }
+            (events, lost)
+        })
+    });
+    let recorders = ["FGA", "FGB"].map(|name| {
+        let feed = feed.clone();
+        std::thread::spawn(move || (0..EACH).for_each(|_| feed.record(event_of(serial(name), "x"))))
+    });
+    tokio::task::spawn_blocking(move || recorders.map(|recorder| recorder.join().unwrap())).await.unwrap();
+    feed.shut_down(Duration::ZERO);
+    let [one, other, device] = viewers;
+    for viewer in [one, other] {
+        let (events, lost) = viewer.await.unwrap();
+        assert_eq!(events + lost, 2 * EACH);
+    }
+    let (events, lost) = device.await.unwrap();
+    assert!(events <= EACH && events + lost >= EACH, "{events} events, {lost} lost");
 }
