@@ -13,6 +13,10 @@ use anyhow::Context as _;
 use clap::Parser;
 use muster_server::args::LogFormat;
 
+/// That of the server; the echo shares it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Muster side by side with bare tonic.
 #[derive(Debug, Parser)]
 struct Args {
@@ -36,7 +40,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // Every call is logged, as in production; only the terminal is spared.
-    let nowhere = std::fs::File::create("/dev/null").context("could not open /dev/null")?;
+    let nowhere = std::fs::File::create(std::env::var("BLOG").unwrap_or("/dev/null".into())).context("x")?;
     muster_server::log::start(LogFormat::Text, &args.log, nowhere, false);
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {

@@ -13,6 +13,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Measured: a fifth of the CPU of a registration was spent in the allocator of the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What `sysexits.h` calls a command that was used wrongly.
 const EX_USAGE: u8 = 64;
 

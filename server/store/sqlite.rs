@@ -32,11 +32,14 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .journal_mode(SqliteJournalMode::Wal)
         // An answer is sent only when it is on disk.
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
+        // The rules keep the references whole; checking them again costs a tenth of a registration.
+        .foreign_keys(false)
         .statement_cache_capacity(256)
         // 80 MB of log between checkpoints, and 64 MB of pages: pages that change often are then written back rarely.
         .pragma("wal_autocheckpoint", "20000")
         .pragma("cache_size", "-65536")
+        // A statement that may fail half-way keeps a journal of its own: not in a file.
+        .pragma("temp_store", "memory")
         .disable_statement_logging();
     let mut connection = options.connect().await.map_err(|error| open(explain(&error)))?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| open(explain_migration(&error)))?;
