@@ -1,6 +1,7 @@
 //! Why a call failed: on the way, or by an answer of the server.
 
 use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
 use muster_proto::{Reason, printable};
@@ -22,7 +23,7 @@ pub enum CallError {
     #[error("no answer within {}", humantime::format_duration(*.0))]
     NoAnswer(Duration),
     /// The server answered, with an error.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Refused(Box<Refusal>),
 }
 
@@ -64,6 +65,14 @@ impl From<&Status> for Refusal {
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             reason,
         }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// What the server says, and the reason code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
     }
 }
 
