@@ -40,7 +40,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // Every call is logged, as in production; only the terminal is spared.
-    let nowhere = std::fs::File::create(std::env::var("BLOG").unwrap_or("/dev/null".into())).context("x")?;
+    let nowhere = std::fs::File::create("/dev/null").context("could not open /dev/null")?;
     muster_server::log::start(LogFormat::Text, &args.log, nowhere, false);
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {

@@ -27,7 +27,8 @@ impl AuthClientName {
     /// Reads the field `name` of a request.
     pub fn parse(name: &str) -> Result<Self, Invalid> {
         let malformed = || {
-            let description = "must be \"authClients/ID\" or \"authClients/SERIAL-VDOM\", as in authClients/FG101FTK19002788-root";
+            let description =
+                "must be \"authClients/ID\" or \"authClients/SERIAL-VDOM\", as in authClients/FG101FTK19002788-root";
             Invalid::field("name", Reason::NameMalformed, description)
         };
         let name = name.strip_prefix("authClients/").ok_or_else(malformed)?;
@@ -129,11 +130,8 @@ impl Query {
         show_deleted: bool,
     ) -> Result<Self, Invalid> {
         let mut check = Check::default();
-        let size = check.take(
-            "page_size",
-            Reason::FieldInvalid,
-            u32::try_from(page_size).map_err(|_| "must not be negative"),
-        );
+        let size =
+            check.take("page_size", Reason::FieldInvalid, u32::try_from(page_size).map_err(|_| "must not be negative"));
         let comparisons = check.take("filter", Reason::FilterMalformed, parse_filter(listing, filter));
         let order = check.take("order_by", Reason::FieldInvalid, parse_order(listing, order_by));
         let fingerprint = fingerprint(listing, filter, order_by, show_deleted);
@@ -194,7 +192,10 @@ fn parse_order(listing: Listing, order_by: &str) -> Result<Order, String> {
     let known = listing.order_keys.iter().copied().find(|known| *known == key);
     match descending {
         Some(descending) if key == "id" || known.is_some() => Ok(Order { key: known, descending }),
-        _ => Err(format!("must be one of id, {}, with \" desc\" behind it for descending", listing.order_keys.join(", "))),
+        _ => Err(format!(
+            "must be one of id, {}, with \" desc\" behind it for descending",
+            listing.order_keys.join(", ")
+        )),
     }
 }
 
@@ -257,7 +258,9 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_read_is_refused() {
-        for wrong in ["vdom", "vdom = root", r#"secret = "x""#, r#"vdom = "a" vdom = "b""#, r#"vdom = "a" OR vdom = "b""#] {
+        for wrong in
+            ["vdom", "vdom = root", r#"secret = "x""#, r#"vdom = "a" vdom = "b""#, r#"vdom = "a" OR vdom = "b""#]
+        {
             assert_eq!(query("", wrong, "").unwrap_err().reason(), Reason::FilterMalformed, "{wrong}");
         }
     }

@@ -103,7 +103,11 @@ impl Filter {
             check.refuse(format!("{field}.level_mask"), Reason::FieldInvalid, "must be -1 (all) or a mask of 0 to 255");
         }
         if filter == Self::default() {
-            check.refuse(field, Reason::FieldInvalid, "must name at least one property; leave it out to match everything");
+            check.refuse(
+                field,
+                Reason::FieldInvalid,
+                "must name at least one property; leave it out to match everything",
+            );
         }
         filter
     }
@@ -113,7 +117,10 @@ impl Filter {
             check.refuse(field, Reason::FieldInvalid, format_args!("must have at most {MAX_FILTERS} filters"));
             return Vec::new();
         }
-        wire.iter().enumerate().map(|(index, filter)| Self::parse(check, &format!("{field}[{index}]"), filter)).collect()
+        wire.iter()
+            .enumerate()
+            .map(|(index, filter)| Self::parse(check, &format!("{field}[{index}]"), filter))
+            .collect()
     }
 }
 

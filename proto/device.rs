@@ -100,7 +100,11 @@ fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
 fn vdoms(check: &mut Check, field: &str, wire: &[v1::Vdom]) -> Vec<VdomName> {
     if wire.len() > MAX_VDOMS {
         let found = wire.len();
-        check.refuse(field, Reason::VdomListTooLong, format_args!("must have at most {MAX_VDOMS} VDOMs, and has {found}"));
+        check.refuse(
+            field,
+            Reason::VdomListTooLong,
+            format_args!("must have at most {MAX_VDOMS} VDOMs, and has {found}"),
+        );
         return Vec::new();
     }
     let mut seen = HashSet::with_capacity(wire.len());

@@ -39,7 +39,10 @@ impl VdomName {
         let mut bytes = [0; Self::MAX_LENGTH];
         let (head, _) = bytes.split_at_mut(text.len());
         head.copy_from_slice(text.as_bytes());
-        #[expect(clippy::cast_possible_truncation, reason = "a literal of at most 31 characters: split_at_mut saw to it")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a literal of at most 31 characters: split_at_mut saw to it"
+        )]
         let length = text.len() as u8;
         Self { length, bytes }
     }

@@ -25,9 +25,7 @@ pub(super) async fn run(
     mut next_id: i64,
     now: Timestamp,
 ) -> Result<Applied, StoreError> {
-    let t0 = std::time::Instant::now();
     let mut held = load(store, batch).await?;
-    let t1 = std::time::Instant::now();
     let mut results = Vec::with_capacity(batch.len());
     let mut audit = Vec::new();
     let mut seen = Vec::new();
@@ -63,14 +61,11 @@ pub(super) async fn run(
         audit,
         next_id,
     };
-    let t2 = std::time::Instant::now();
     if changes.audit.is_empty() {
         store.abandon().await?;
     } else {
         store.apply(&changes).await?;
     }
-    let t3 = std::time::Instant::now();
-    tracing::debug!(n = batch.len(), load = (t1-t0).as_micros() as u64, plan = (t2-t1).as_micros() as u64, apply = (t3-t2).as_micros() as u64, "timing");
     Ok(Applied { results, next_id, seen })
 }
 
