@@ -84,7 +84,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("could not listen on {}", args.listen))?;
     let address = listener.local_addr().context("could not find out the address")?;
-    let server = Server::open(settings, Arc::new(SystemClock)).await?;
+    let server = Server::open(settings, address, Arc::new(SystemClock)).await?;
     print(&announce::text(&args, address))?;
     Ok(server.serve(listener, stopping, killed).await?)
 }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
-use super::gate::{Audience, Call, Gate, Method};
+use super::call::Call;
+use super::gate::{Audience, Gate, Method};
 use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
@@ -50,7 +51,7 @@ impl DebugLogService for DebugLogs {
         let peer = request.extensions().get::<Peer>().cloned();
         let mut call = self.gate.open(&STREAM, &request).await?;
         let viewing = self.watch(&mut call, request.get_ref(), peer);
-        let (viewing, authorised) = viewing.map_err(|failure| call.fail(&failure))?;
+        let (viewing, authorised) = viewing.map_err(|failure| call.trace.fail(&failure))?;
         Ok(Response::new(FeedStream { viewing: Some(viewing), call, _authorised: authorised }))
     }
 
@@ -71,12 +72,9 @@ impl DebugLogs {
         peer: Option<Peer>,
     ) -> Result<(Viewing, Option<AbortOnDropHandle<()>>), Failure> {
         let request = FeedRequest::try_from(request)?;
-        if let Caller::Device(serial) = call.caller {
-            call.concerns(serial);
-        }
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
-            Failure::new(reason, format!("{} may not watch the serial number of the filter", call.operation.caller))
+            Failure::new(reason, format!("{} may not watch the serial number of the filter", call.operation().caller))
         })?;
         let ends = CancellationToken::new();
         let viewing = self.feed.watch(&request, &scope, ends.clone())?;
@@ -121,7 +119,7 @@ impl Stream for FeedStream {
             )),
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),
         };
-        match self.call.end(result) {
+        match self.call.trace.end(result) {
             Ok(()) => Poll::Ready(None),
             Err(status) => Poll::Ready(Some(Err(status))),
         }
