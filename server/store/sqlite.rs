@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite};
 
+use super::recent::{Memory, Recent};
 use super::sqlite_read::SqliteReading;
 use super::sqlite_text::{MAX_ROWS, Shape, list, round, values};
 use super::{Changes, StoreError, Writing, rows};
@@ -48,7 +49,9 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .connect_with(options.read_only(true).pragma("query_only", "1"))
         .await
         .map_err(|error| open(explain(&error)))?;
-    Ok((SqliteWriting { connection, texts: HashMap::new() }, SqliteReading::new(reading)))
+    let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM device").fetch_all(&mut connection).await?;
+    let known = serials.iter().map(|serial| rows::serial(serial)).collect::<Result<_, _>>()?;
+    Ok((SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known) }, SqliteReading::new(reading)))
 }
 
 fn explain(error: &sqlx::Error) -> String {
@@ -82,6 +85,7 @@ pub struct SqliteWriting {
     connection: SqliteConnection,
     /// The texts of the batches so far, by shape.
     texts: HashMap<Shape, Arc<str>>,
+    recent: Recent,
 }
 
 /// How many texts are kept; shapes beyond that are rare, and made anew.
@@ -146,8 +150,16 @@ impl Writing for SqliteWriting {
 
     // No transaction is needed to load: this connection is the only one that writes.
     async fn load_devices(&mut self, serials: &[SerialNumber]) -> Result<Vec<Device>, StoreError> {
-        let mut devices = Vec::new();
-        for serials in serials.chunks(MAX_ROWS) {
+        let mut devices = Vec::with_capacity(serials.len());
+        let mut faded = Vec::new();
+        for serial in serials {
+            match self.recent.recall(serial) {
+                Memory::New => {}
+                Memory::Faded => faded.push(*serial),
+                Memory::Fresh(device) => devices.push(device),
+            }
+        }
+        for serials in faded.chunks(MAX_ROWS) {
             let count = round(serials.len());
             let text = format!("SELECT {} FROM device WHERE serial IN ({})", rows::DEVICE, list(count));
             let mut query = sqlx::query(AssertSqlSafe(text));
@@ -155,7 +167,9 @@ impl Writing for SqliteWriting {
                 query = query.bind(serial.as_str());
             }
             for row in pad(query, count - serials.len()).fetch_all(&mut self.connection).await? {
-                devices.push(rows::device(&row)?);
+                let device = rows::device(&row)?;
+                self.recent.note(&device);
+                devices.push(device);
             }
         }
         Ok(devices)
@@ -199,7 +213,11 @@ impl Writing for SqliteWriting {
         if let Err(error) = query.execute(&mut self.connection).await {
             // The statement that failed left the transaction open, unless SQLite ended it itself.
             let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+            self.recent.doubt(changes.devices.iter().copied());
             return Err(error.into());
+        }
+        for device in &changes.devices {
+            self.recent.note(device);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const DEVICE: Upsert = Upsert {
     conflict: " ON CONFLICT (id) DO UPDATE SET model = excluded.model, hostname = excluded.hostname, \
                firmware = excluded.firmware, generation = excluded.generation, digest = excluded.digest, \
                updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
-               last_seen_at = excluded.last_seen_at",
+               last_seen_at = max(device.last_seen_at, excluded.last_seen_at)",
 };
 const AUTH_CLIENT: Upsert = Upsert {
     into: "auth_client (id, device_id, vdom, realm_id, created_at, updated_at, deleted_at)",
