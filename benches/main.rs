@@ -2,6 +2,7 @@
 //! same client.
 
 mod echo;
+mod feed;
 mod fleet;
 mod load;
 mod servers;
@@ -47,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
+        feed::measure(&servers, &mut table).await?;
         table.print()
     })
 }
