@@ -37,22 +37,27 @@ fn vdoms(names: &[&str]) -> Vec<v1::Vdom> {
     names.iter().map(|name| v1::Vdom { name: (*name).to_owned() }).collect()
 }
 
-fn info() -> Option<v1::DeviceInfo> {
+fn info() -> v1::DeviceInfo {
     let (model, hostname, firmware) =
         ("FortiGate-101F".to_owned(), "branch-7".to_owned(), "v7.4.8,build2795".to_owned());
-    Some(v1::DeviceInfo { model, hostname, firmware })
+    v1::DeviceInfo { model, hostname, firmware }
 }
 
 /// A new device with three VDOMs.
 pub(crate) fn registration(serial_number: String) -> v1::RegisterRequest {
-    v1::RegisterRequest { serial_number, info: info(), vdoms: vdoms(&["root", "sales", "dmz"]), validate_only: false }
+    v1::RegisterRequest {
+        serial_number,
+        info: Some(info()),
+        vdoms: vdoms(&["root", "sales", "dmz"]),
+        validate_only: false,
+    }
 }
 
 /// The full list of ten VDOMs.
 pub(crate) fn full_sync(serial_number: String) -> v1::SyncRequest {
     let names = ["root", "sales", "dmz", "guests", "voice", "lab", "iot", "backup", "branch-1", "branch-2"];
     let full_list = Some(v1::VdomList { vdoms: vdoms(&names) });
-    v1::SyncRequest { serial_number, info: info(), full_list, ..Default::default() }
+    v1::SyncRequest { serial_number, info: Some(info()), full_list, ..Default::default() }
 }
 
 /// Measures all of it.
@@ -135,12 +140,12 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
 
 /// The median time of one fsync, in microseconds: so many bytes as a commit of one registration writes, at the end of a file.
 fn fsync(path: &Path, time: Duration) -> anyhow::Result<f64> {
-    const COMMIT: [u8; 28 * 1024] = [7; 28 * 1024];
+    let commit = vec![7; 28 * 1024];
     let mut file = File::create(path)?;
     let began = Instant::now();
     let mut times = Vec::new();
     while began.elapsed() < time {
-        file.write_all(&COMMIT)?;
+        file.write_all(&commit)?;
         let sync_began = Instant::now();
         file.sync_data()?;
         times.push(sync_began.elapsed().as_secs_f64() * 1e6);
