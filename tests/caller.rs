@@ -107,4 +107,9 @@ impl Caller {
         let request = v1::GetAuthClientRequest { name: format!("authClients/{name}") };
         self.auth_clients().get_auth_client(request).await.unwrap().into_inner().auth_client.unwrap()
     }
+    /// The names of the auth clients that an admin sees on one page of a list.
+    pub async fn shown(&self, request: v1::ListAuthClientsRequest) -> Vec<String> {
+        let page = self.auth_clients().list_auth_clients(request).await.unwrap().into_inner();
+        page.auth_clients.into_iter().map(|client| client.display_name).collect()
+    }
 }
