@@ -32,6 +32,8 @@ pub(super) struct DebugLogs {
 fn scope(caller: &Caller) -> Scope {
     match caller {
         Caller::Device(serial) => Scope::Device(*serial),
+        // Every device, but not the events that are about none: those are for admins.
+        Caller::Relay(relay) if relay.prefixes.is_empty() => Scope::Prefixes(vec![String::new()]),
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
         }
