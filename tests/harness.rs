@@ -15,6 +15,7 @@ mod certificates;
 mod database;
 mod follower;
 mod muster;
+mod raw;
 mod refusal;
 pub mod requests;
 

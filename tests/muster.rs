@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser as _;
 use muster_proto::Reason;
 use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_server::args::Args;
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::data_dir::{DataDir, DataFile};
 use muster_server::identity::ca::Authority;
 use muster_server::identity::relay::Relay;
+use muster_server::maintenance;
 use muster_server::serve::{ServeError, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -201,9 +204,10 @@ impl Stopped {
         Muster { data, settings, address, stopping, serving }
     }
 
-    /// The data directory.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        self.data.path()
+    /// Replaces the first admin token, as `muster-server rotate-admin-token` does.
+    pub async fn rotate_admin_token(&self) {
+        let mut args = Args::parse_from(["muster-server"]);
+        args.data_dir = self.settings.data_dir.clone();
+        maintenance::rotate_admin_token(&args, SystemClock.now()).await.unwrap();
     }
 }
