@@ -1,1 +1,51 @@
-//! What the black-box tests share.
+//! What the suites share: the real server in this process, clients with every kind of identity, and checks that every refusal passes.
+//!
+//! # Layout, in reading order
+//!
+//! - [`Muster`]: a server on a free port with a data directory of its own; [`Stopped`]: the same after its stop.
+//! - [`Caller`]: a connection with an identity, and the clients of every service on it; [`Ca`]: where certificates come from.
+//! - [`Follower`]: a stream of the debug feed that waits for what a test expects.
+//! - [`Refusal`]: a failed call, after the checks that hold for every failed call.
+//! - [`requests`]: requests and answers in few words; [`Database`]: the register behind the server's back.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the harness cannot do fails the test")]
+
+mod caller;
+mod certificates;
+mod database;
+mod follower;
+mod muster;
+mod raw;
+mod refusal;
+pub mod requests;
+
+use std::time::Duration;
+
+pub use caller::{Bearer, Caller, Connection};
+pub use certificates::{Ca, DAY, Issued};
+pub use database::{Audited, Database};
+pub use follower::Follower;
+pub use muster::{Muster, Stopped};
+pub use refusal::Refusal;
+
+/// How long anything may take before a test gives up: far longer than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for something that must happen.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("this should have happened long ago")
+}
+
+/// Asks again and again until there is an answer.
+pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        loop {
+            again.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    })
+    .await
+}

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::gate::{Audience, Gate, Method, refused};
 use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
@@ -33,7 +33,7 @@ pub(super) struct DebugLogs {
 fn scope(caller: &Caller) -> Scope {
     match caller {
         Caller::Device(serial) => Scope::Device(*serial),
-        // A relay without prefixes speaks for every device.
+        // Every device, but not the events that are about none: those are for admins.
         Caller::Relay(relay) if relay.prefixes.is_empty() => Scope::Prefixes(vec![String::new()]),
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
@@ -54,7 +54,7 @@ impl DebugLogService for DebugLogs {
         let mut call = self.gate.open(&STREAM, &request).await?;
         let viewing = self.watch(&mut call, request.get_ref(), peer);
         let (viewing, authorised) = viewing.map_err(|failure| call.trace.fail(&failure))?;
-        Ok(Response::new(FeedStream { viewing: Some(viewing), call, _authorised: authorised }))
+        Ok(Response::new(FeedStream { viewing: Some(viewing), call, authorised }))
     }
 
     async fn get_feed_status(
@@ -72,7 +72,7 @@ impl DebugLogs {
         call: &mut Call,
         request: &v1::StreamDebugLogsRequest,
         peer: Option<Peer>,
-    ) -> Result<(Viewing, Option<AbortOnDropHandle<()>>), Failure> {
+    ) -> Result<(Viewing, Option<AbortOnDropHandle<Reason>>), Failure> {
         let request = FeedRequest::try_from(request)?;
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
@@ -84,8 +84,9 @@ impl DebugLogs {
         let by_certificate = !matches!(call.caller, Caller::Admin(_));
         let authorised = peer.filter(|_| by_certificate).map(|peer| {
             AbortOnDropHandle::new(tokio::spawn(async move {
-                peer.refused().await;
+                let reason = peer.refused().await;
                 ends.cancel();
+                reason
             }))
         });
         Ok((viewing, authorised))
@@ -98,30 +99,34 @@ pub(super) struct FeedStream {
     /// `None` once the stream has ended.
     viewing: Option<Viewing>,
     call: Call,
-    _authorised: Option<AbortOnDropHandle<()>>,
+    /// Ends with the reason for which the viewer may no longer watch.
+    authorised: Option<AbortOnDropHandle<Reason>>,
 }
 
 impl Stream for FeedStream {
     type Item = Result<EncodedResponse, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(viewing) = &mut self.viewing else { return Poll::Ready(None) };
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(viewing) = &mut this.viewing else { return Poll::Ready(None) };
         if let Some(response) = ready!(Pin::new(&mut *viewing).poll_next(cx)) {
             return Poll::Ready(Some(Ok(response)));
         }
-        let ended = viewing.ended();
-        self.viewing = None;
-        let result = match ended {
+        let result = match viewing.ended() {
             Some(Ending::Shutdown { retry_after }) => {
                 Err(Failure::new(Reason::ShuttingDown, "the server is shutting down").retry_after(retry_after))
             }
-            Some(Ending::AuthorisationEnded) => Err(Failure::new(
-                Reason::CertificateNotTrusted,
-                "the client certificate expired, or is no longer trusted",
-            )),
+            Some(Ending::AuthorisationEnded) => {
+                let reason = match &mut this.authorised {
+                    Some(task) => ready!(Pin::new(task).poll(cx)).ok(),
+                    None => None,
+                };
+                Err(refused(reason.unwrap_or(Reason::CertificateNotTrusted)))
+            }
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),
         };
-        match self.call.trace.end(result) {
+        this.viewing = None;
+        match this.call.trace.end(result) {
             Ok(()) => Poll::Ready(None),
             Err(status) => Poll::Ready(Some(Err(status))),
         }

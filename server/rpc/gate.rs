@@ -148,8 +148,8 @@ impl Gate {
     }
 }
 
-/// The failure of a caller who could not be identified.
-fn refused(reason: Reason) -> Failure {
+/// The failure of a caller who could not be identified, or no longer is.
+pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
         Reason::CertificateExpired => "the client certificate is not valid at this time",

@@ -1,0 +1,213 @@
+//! The real server, in this process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use muster_proto::Reason;
+use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_server::args::Args;
+use muster_server::clock::{Clock as _, SystemClock};
+use muster_server::data_dir::{DataDir, DataFile};
+use muster_server::identity::ca::Authority;
+use muster_server::identity::relay::Relay;
+use muster_server::maintenance;
+use muster_server::serve::{ServeError, Server, Settings};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::{Response, Status};
+
+use crate::{Ca, Caller, Database, Issued, Refusal, within};
+
+/// A server that runs, with a data directory of its own.
+#[derive(Debug)]
+pub struct Muster {
+    data: TempDir,
+    settings: Settings,
+    address: SocketAddr,
+    stopping: CancellationToken,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+/// A server that has stopped, and its data directory.
+#[derive(Debug)]
+pub struct Stopped {
+    data: TempDir,
+    settings: Settings,
+}
+
+impl Muster {
+    /// Starts a server as an operator would who changes nothing.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts a server with other settings.
+    pub async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut settings = Settings {
+            data_dir: data.path().to_owned(),
+            database: None,
+            tls: None,
+            device_ca: None,
+            insecure_plaintext: false,
+            grace: Duration::from_secs(10),
+            feed_memory: 8 << 20,
+        };
+        change(&mut settings);
+        Stopped { data, settings }.start().await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Its database, behind its back.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data_dir())
+    }
+
+    /// Tells it to stop, as a first SIGTERM does.
+    pub fn begin_to_stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Stops it and waits until it has.
+    pub async fn stop(self) -> Stopped {
+        self.begin_to_stop();
+        within(self.serving).await.unwrap().unwrap();
+        Stopped { data: self.data, settings: self.settings }
+    }
+
+    /// Stops it, and starts it again on the same data directory.
+    pub async fn restart(self) -> Self {
+        self.stop().await.start().await
+    }
+
+    /// The CA that it trusts devices of.
+    #[must_use]
+    pub fn device_ca(&self) -> Ca {
+        Ca::read(self.data_dir(), DataFile::DeviceCa, DataFile::DeviceCaKey)
+    }
+
+    /// The CA of its operator, which issues the certificates of relays and of the server.
+    #[must_use]
+    pub fn operator_ca(&self) -> Ca {
+        Ca::read(self.data_dir(), DataFile::Ca, DataFile::CaKey)
+    }
+
+    /// The admin token that the first start made, or the latest rotation.
+    #[must_use]
+    pub fn admin_token(&self) -> String {
+        std::fs::read_to_string(self.data_dir().join(DataFile::AdminToken.name())).unwrap().trim_end().to_owned()
+    }
+
+    /// A connection of somebody who shows nothing. It is made by the first call.
+    #[must_use]
+    pub fn nobody(&self) -> Caller {
+        self.caller(None)
+    }
+
+    /// A connection of somebody who shows this certificate.
+    #[must_use]
+    pub fn with_certificate(&self, certificate: &Issued) -> Caller {
+        self.caller(Some(certificate))
+    }
+
+    /// A connection of the device with this serial number.
+    #[must_use]
+    pub fn device(&self, serial: &str) -> Caller {
+        self.with_certificate(&self.device_ca().issue(serial, &[], crate::DAY))
+    }
+
+    /// A connection of a relay, issued as the operator would. Without a prefix it may speak for every device.
+    #[must_use]
+    pub fn relay(&self, name: &str, prefixes: &[&str]) -> Caller {
+        let data = DataDir::of_running_server(self.data_dir());
+        let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        let relay = Relay { name: name.parse().unwrap(), prefixes };
+        let issued = Authority::load(&data).unwrap().issue_relay(&relay, SystemClock.now()).unwrap();
+        self.with_certificate(&Issued { certificate: issued.certificate, key: issued.key })
+    }
+
+    /// A connection of the admin.
+    #[must_use]
+    pub fn admin(&self) -> Caller {
+        self.nobody().with_token(&self.admin_token())
+    }
+
+    /// Checks a failed call: what holds for every [`Refusal`], and that the debug feed has a terminal event of that operation that names
+    /// the same code and reason.
+    pub async fn refusal<T>(&self, result: Result<Response<T>, Status>) -> Refusal {
+        let refusal = Refusal::of(result);
+        let only = DebugFilter { operation_id: refusal.operation.clone(), ..Default::default() };
+        let request =
+            StreamDebugLogsRequest { include: vec![only], earliest: true, follow: true, ..Default::default() };
+        let mut follower = self.admin().watch(request).await;
+        let event = follower.event(|event| event.terminal).await;
+        assert_eq!(event.reason, refusal.reason.as_str());
+        assert_eq!(event.code, code_name(refusal.reason));
+        assert!(event.message.ends_with(refusal.reason.fix()), "{}", event.message);
+        refusal
+    }
+
+    fn caller(&self, certificate: Option<&Issued>) -> Caller {
+        let endpoint = if self.settings.insecure_plaintext {
+            Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+        } else {
+            let ca = Certificate::from_pem(self.operator_ca().certificate());
+            let mut tls = ClientTlsConfig::new().ca_certificate(ca);
+            if let Some(certificate) = certificate {
+                tls = tls.identity(certificate.identity());
+            }
+            Endpoint::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap()
+        };
+        Caller::new(endpoint.tcp_nodelay(true).connect_lazy())
+    }
+}
+
+/// The code of a reason as the feed writes it: `INVALID_ARGUMENT`.
+fn code_name(reason: Reason) -> String {
+    let mut name = String::new();
+    for character in format!("{:?}", reason.code()).chars() {
+        if character.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_uppercase());
+    }
+    name
+}
+
+impl Stopped {
+    /// Starts a server on the data directory.
+    pub async fn start(self) -> Muster {
+        let Self { data, settings } = self;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::open(settings.clone(), address, Arc::new(SystemClock)).await.unwrap();
+        let stopping = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
+        Muster { data, settings, address, stopping, serving }
+    }
+
+    /// Replaces the first admin token, as `muster-server rotate-admin-token` does.
+    pub async fn rotate_admin_token(&self) {
+        let mut args = Args::parse_from(["muster-server"]);
+        args.data_dir = self.settings.data_dir.clone();
+        maintenance::rotate_admin_token(&args, SystemClock.now()).await.unwrap();
+    }
+}
