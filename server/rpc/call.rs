@@ -29,8 +29,14 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn begin(operation: Operation, serial: Option<SerialNumber>, feed: Feed, clock: Arc<dyn Clock>) -> Self {
-        Self { operation, serial, feed, clock, began: Instant::now(), handed_over: false, ended: false }
+    pub(super) fn begin(
+        operation: Operation,
+        serial: Option<SerialNumber>,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        began: Instant,
+    ) -> Self {
+        Self { operation, serial, feed, clock, began, handed_over: false, ended: false }
     }
 
     pub(super) fn operation(&self) -> &Operation {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_proto::{Reason, Timestamp};
 use rand::RngExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
 use super::call::{Call, Trace};
@@ -101,6 +101,7 @@ impl Gate {
 
     /// Lets a call in, or refuses it.
     pub(super) async fn open<M>(&self, method: &Method, request: &Request<M>) -> Result<Call, Status> {
+        let began = Instant::now();
         let shared = &*self.0;
         let at = shared.clock.now();
         let peer = request.extensions().get::<Peer>();
@@ -118,7 +119,7 @@ impl Gate {
         let permit = shared.limits.admit(key);
         let id = OperationId::new(at, rand::rng().random());
         let operation = Operation { id, at, method: method.name, caller: label };
-        let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock));
+        let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),
             (Err(failure), _) | (Ok(_), Err(failure)) => return Err(trace.fail(&failure)),
