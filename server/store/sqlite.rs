@@ -11,7 +11,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite};
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite};
 
 use super::recent::{Memory, Recent};
 use super::sqlite_read::SqliteReading;
@@ -196,7 +196,10 @@ impl Writing for SqliteWriting {
         let shape = Shape::of(counts.0, counts.1, counts.2);
         let (devices, auth_clients, audit) = shape.padding(counts);
         let text = self.text(shape);
-        let mut query = sqlx::query(AssertSqlSafe(text));
+        let mut arguments = SqliteArguments::default();
+        // Room for all at once: growing by doubling costs more than filling.
+        arguments.reserve(shape.parameters(), 0);
+        let mut query = sqlx::query_with(AssertSqlSafe(text), arguments);
         query = pad(changes.devices.iter().fold(query, |query, device| bind_device(query, device)), devices);
         query = changes.auth_clients.iter().fold(query, |query, client| bind_auth_client(query, client));
         query = pad(query, auth_clients);

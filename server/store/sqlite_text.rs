@@ -73,6 +73,11 @@ impl Shape {
         text
     }
 
+    /// How many parameters the text has.
+    pub(super) fn parameters(self) -> usize {
+        self.devices * DEVICE.columns + self.auth_clients * AUTH_CLIENT.columns + self.audit * AUDIT.columns + 2
+    }
+
     /// How many parameters are missing where a table has `rows` rows and its rounded number is `rounded`.
     pub(super) fn padding(self, rows: (usize, usize, usize)) -> (usize, usize, usize) {
         (
