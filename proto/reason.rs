@@ -16,7 +16,7 @@ macro_rules! reasons {
             /// Every reason, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The stable code, as in "IDENTITY_MISMATCH".
+            /// The stable code, as in `IDENTITY_MISMATCH`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
