@@ -94,7 +94,7 @@ impl WriterTask {
                     self.report_health(true);
                     self.answer(part, applied.results.into_iter(), now);
                 }
-                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);
