@@ -91,7 +91,10 @@ impl WriterTask {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
                     self.seen.extend(applied.seen.into_iter().map(|device| (device, now)));
-                    self.report_health(true);
+                    // A batch that only read says nothing of a full disk.
+                    if applied.wrote {
+                        self.report_health(true);
+                    }
                     self.answer(part, applied.results.into_iter(), now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
