@@ -144,4 +144,14 @@ mod tests {
             assert!(!reason.fix().is_empty() && !reason.fix().ends_with('.'), "{reason}");
         }
     }
+
+    #[test]
+    fn the_page_of_reasons_has_every_one_with_its_fix() {
+        let page = include_str!("../docs/reasons.md");
+        for reason in Reason::ALL {
+            assert!(page.contains(&format!("\n### {reason}\n")), "{reason}");
+            assert!(page.contains(&format!("\nFix: {}.\n", reason.fix())), "{reason}");
+        }
+        assert_eq!(page.matches("\n### ").count(), Reason::ALL.len());
+    }
 }
