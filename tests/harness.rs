@@ -6,6 +6,7 @@
 //! - [`Caller`]: a connection with an identity, and the clients of every service on it; [`Ca`]: where certificates come from.
 //! - [`Follower`]: a stream of the debug feed that waits for what a test expects.
 //! - [`Refusal`]: a failed call, after the checks that hold for every failed call.
+//! - [`Descriptors`]: the rpcs and their string fields, as reflection shows them.
 //! - [`requests`]: requests and answers in few words; [`Database`]: the register behind the server's back.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the harness cannot do fails the test")]
@@ -13,6 +14,7 @@
 mod caller;
 mod certificates;
 mod database;
+mod descriptors;
 mod follower;
 mod muster;
 mod raw;
@@ -24,6 +26,7 @@ use std::time::Duration;
 pub use caller::{Bearer, Caller, Connection};
 pub use certificates::{Ca, DAY, Issued};
 pub use database::{Audited, Database};
+pub use descriptors::{Descriptors, Rpc, TextField};
 pub use follower::Follower;
 pub use muster::{Muster, Stopped};
 pub use refusal::Refusal;
