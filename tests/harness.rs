@@ -11,6 +11,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the harness cannot do fails the test")]
 
+mod bare;
 mod caller;
 mod certificates;
 mod database;
@@ -23,6 +24,7 @@ pub mod requests;
 
 use std::time::Duration;
 
+pub use bare::Bare;
 pub use caller::{Bearer, Caller, Connection};
 pub use certificates::{Ca, DAY, Issued};
 pub use database::{Audited, Database};

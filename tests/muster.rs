@@ -176,7 +176,8 @@ impl Muster {
             }
             Endpoint::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap()
         };
-        Caller::new(endpoint.tcp_nodelay(true).connect_lazy())
+        // Little is on the way to a client that does not read, so that a test can make a viewer slow.
+        Caller::new(endpoint.tcp_nodelay(true).initial_stream_window_size(65_535).connect_lazy())
     }
 }
 
