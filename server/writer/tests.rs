@@ -212,7 +212,10 @@ async fn a_command_that_the_database_refuses_fails_alone() {
 async fn a_device_whose_row_is_damaged_fails_alone() {
     let mut bench = Bench::new().await;
     bench.batch(&[register(1, ""), register(2, "")]).await.into_iter().for_each(|answer| drop(answer.unwrap()));
-    bench.sql("UPDATE device SET hostname = char(27) WHERE serial = 'FG101FTK00000001'").await;
+    // The writer remembers devices that it committed; it reads their VDOMs.
+    let damage = "UPDATE auth_client SET vdom = char(27) \
+                  WHERE device_id = (SELECT id FROM device WHERE serial = 'FG101FTK00000001')";
+    bench.sql(damage).await;
     let answers = bench.batch(&[register(0, ""), register(1, "a"), register(2, "a")]).await;
     let reasons: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|refusal| refusal.reason)).collect();
     assert_eq!(reasons, [None, Some(Reason::Internal), None]);
