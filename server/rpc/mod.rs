@@ -1,5 +1,5 @@
-//! One file per gRPC service: parse, one call inward, answer. What they share: [`gate`] (who calls, limits, the log line), [`status`]
-//! (errors), [`wire`] (answers).
+//! One file per gRPC service: parse, one call inward, answer. What they share: `gate` (who calls, limits, the log line), `status`
+//! (errors), `wire` (answers).
 
 mod auth_client;
 mod call;
