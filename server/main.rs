@@ -20,9 +20,10 @@ fn main() -> ExitCode {
     let args = match args::parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
-            // One line: the rest of clap's text is a `--help` away.
+            // One line of clap's first paragraph, which may have a list in it; the rest is a `--help` away.
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
+            let paragraph: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let line = paragraph.join(" ");
             let _ = writeln!(std::io::stderr(), "{line} (see muster-server --help)");
             return ExitCode::from(EX_USAGE);
         }
