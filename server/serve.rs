@@ -166,13 +166,21 @@ impl Server {
             }
         };
         // A peer that never answers would otherwise hold the server for ever.
-        let served = tokio::select! {
-            served = serving => served,
-            () = goodbye => Ok(()),
+        let ended = tokio::select! {
+            served = serving => Some(served),
+            () = goodbye => None,
+        };
+        let Some(served) = ended else {
+            // Connections that did not end still hold the services, and so the writer. Whoever waits for it was promised nothing.
+            writing.abort();
+            info!("stopped");
+            return Ok(());
         };
         // The services are gone now, and with them every writer; what is queued is still written.
-        if tokio::time::timeout(settings.grace, writing).await.is_err() {
-            warn!("the last changes could not be written within the grace period");
+        tokio::select! {
+            _ = writing => {}
+            () = tokio::time::sleep(settings.grace) => warn!("the last changes could not be written within the grace period"),
+            () = killed.cancelled() => warn!("stopping at once"),
         }
         info!("stopped");
         Ok(served?)
