@@ -1,8 +1,12 @@
 //! Registration and sync: a fleet behind four relay connections, and one client alone.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use muster_proto::v1;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
@@ -33,22 +37,27 @@ fn vdoms(names: &[&str]) -> Vec<v1::Vdom> {
     names.iter().map(|name| v1::Vdom { name: (*name).to_owned() }).collect()
 }
 
-fn info() -> Option<v1::DeviceInfo> {
+fn info() -> v1::DeviceInfo {
     let (model, hostname, firmware) =
         ("FortiGate-101F".to_owned(), "branch-7".to_owned(), "v7.4.8,build2795".to_owned());
-    Some(v1::DeviceInfo { model, hostname, firmware })
+    v1::DeviceInfo { model, hostname, firmware }
 }
 
 /// A new device with three VDOMs.
 pub(crate) fn registration(serial_number: String) -> v1::RegisterRequest {
-    v1::RegisterRequest { serial_number, info: info(), vdoms: vdoms(&["root", "sales", "dmz"]), validate_only: false }
+    v1::RegisterRequest {
+        serial_number,
+        info: Some(info()),
+        vdoms: vdoms(&["root", "sales", "dmz"]),
+        validate_only: false,
+    }
 }
 
 /// The full list of ten VDOMs.
 pub(crate) fn full_sync(serial_number: String) -> v1::SyncRequest {
     let names = ["root", "sales", "dmz", "guests", "voice", "lab", "iot", "backup", "branch-1", "branch-2"];
     let full_list = Some(v1::VdomList { vdoms: vdoms(&names) });
-    v1::SyncRequest { serial_number, info: info(), full_list, ..Default::default() }
+    v1::SyncRequest { serial_number, info: Some(info()), full_list, ..Default::default() }
 }
 
 /// Measures all of it.
@@ -94,7 +103,7 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
     };
     // The first round registers the fleet; only the rounds behind it are measured.
     let muster_sync = sync(muster.clone());
-    muster_sync(std::time::Duration::from_secs(1)).await?;
+    muster_sync(Duration::from_secs(1)).await?;
     table.pair("sync, 10 VDOMs, nothing changed", "/s", ">= 0.7", muster_sync, sync(echo.clone())).await?;
 
     let alone = |channel: Channel| {
@@ -112,6 +121,12 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
         }
     };
     let first = |channels: &[Channel]| channels.first().cloned().ok_or_else(|| anyhow::anyhow!("no connection"));
+    let log = Arc::new(servers.data.path().join("fsync"));
+    let sync_only = |time| {
+        let log = Arc::clone(&log);
+        async move { tokio::task::spawn_blocking(move || fsync(&log, time)).await? }
+    };
+    table.alone("one fsync, p50", "us", "", sync_only).await?;
     table
         .pair(
             "register, one client alone, p50",
@@ -121,4 +136,19 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
             alone(first(&echo)?),
         )
         .await
+}
+
+/// The median time of one fsync, in microseconds: so many bytes as a commit of one registration writes, at the end of a file.
+fn fsync(path: &Path, time: Duration) -> anyhow::Result<f64> {
+    let commit = vec![7; 28 * 1024];
+    let mut file = File::create(path)?;
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < time {
+        file.write_all(&commit)?;
+        let sync_began = Instant::now();
+        file.sync_data()?;
+        times.push(sync_began.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(crate::load::quantile(times, 0.5))
 }

@@ -2,6 +2,7 @@
 //! same client.
 
 mod echo;
+mod feed;
 mod fleet;
 mod load;
 mod servers;
@@ -12,6 +13,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use muster_server::args::LogFormat;
+
+/// That of the server; the echo shares it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures Muster side by side with bare tonic.
 #[derive(Debug, Parser)]
@@ -43,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
+        feed::measure(&servers, &mut table).await?;
         table.print()
     })
 }

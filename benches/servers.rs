@@ -69,9 +69,9 @@ pub(crate) async fn start() -> anyhow::Result<Servers> {
         grace: Duration::from_secs(1),
         feed_memory: 64 << 20,
     };
-    let server = Server::open(settings, Arc::new(SystemClock)).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let muster = listener.local_addr()?;
+    let server = Server::open(settings, muster, Arc::new(SystemClock)).await?;
     let (feed, stop) = (server.feed().clone(), CancellationToken::new());
     tokio::spawn(server.serve(listener, stop.clone(), CancellationToken::new()));
     let tls = client_tls(data.path())?;

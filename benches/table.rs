@@ -65,6 +65,20 @@ impl Table {
         Ok(())
     }
 
+    /// Measures one figure that has no echo.
+    pub(crate) async fn alone<M>(
+        &mut self,
+        name: &'static str,
+        unit: &'static str,
+        goal: &str,
+        muster: impl Fn(Duration) -> M,
+    ) -> anyhow::Result<()>
+    where
+        M: Future<Output = anyhow::Result<f64>>,
+    {
+        self.pair(name, unit, goal, muster, async |_| Ok(f64::NAN)).await
+    }
+
     /// Prints the table.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
@@ -75,6 +89,10 @@ impl Table {
             let (least, most) = (ratios.first().unwrap_or(&f64::NAN), ratios.last().unwrap_or(&f64::NAN));
             let (muster, echo, middle) = (median(&row.muster), median(&row.echo), median(&ratios));
             let Row { name, unit, goal, .. } = row;
+            if echo.is_nan() {
+                writeln!(out, "| {name} | {muster:.2} {unit} | | | {goal} |")?;
+                continue;
+            }
             writeln!(
                 out,
                 "| {name} | {muster:.0} {unit} | {echo:.0} {unit} | {least:.2}, {middle:.2}, {most:.2} | {goal} |"

@@ -1,6 +1,7 @@
 //! Why a call failed: on the way, or by an answer of the server.
 
 use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
 use muster_proto::{Reason, printable};
@@ -22,7 +23,7 @@ pub enum CallError {
     #[error("no answer within {}", humantime::format_duration(*.0))]
     NoAnswer(Duration),
     /// The server answered, with an error.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Refused(Box<Refusal>),
 }
 
@@ -56,14 +57,26 @@ impl From<&Status> for Refusal {
         let help = details.help().into_iter().flat_map(|help| &help.links);
         let help: Vec<_> = help.map(|link| printable(&link.description)).filter(|text| !text.is_empty()).collect();
         let known = || Reason::ALL.iter().find(|known| known.as_str() == reason).map_or("", |known| known.fix());
+        let fix = if help.is_empty() { known().to_owned() } else { help.join("; ") };
+        // The server ends its message with the fix, for clients that show nothing else; here the fix has its own line.
+        let message = printable(status.message());
+        let message = message.strip_suffix(&format!("; {fix}")).unwrap_or(&message).to_owned();
         Self {
             code: status.code(),
-            message: printable(status.message()),
+            message,
             violations: fields.chain(conditions).chain(quotas).collect(),
-            fix: if help.is_empty() { known().to_owned() } else { help.join("; ") },
+            fix,
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             reason,
         }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// What the server says, and the reason code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
     }
 }
 
@@ -140,7 +153,7 @@ mod tests {
         details.add_precondition_failure_violation("T", "device", "is locked");
         details.add_help_link("send good names", "");
         details.set_retry_info(Some(Duration::from_secs(2)));
-        let status = Status::with_error_details(Code::InvalidArgument, "two \u{7} fields", details);
+        let status = Status::with_error_details(Code::InvalidArgument, "two \u{7} fields; send good names", details);
         let refusal = Refusal::from(&status);
         assert_eq!(refusal.message, "two \\u{7} fields");
         assert_eq!(refusal.reason, "VDOM_NAME_MALFORMED");

@@ -68,6 +68,10 @@ impl AsyncRead for Link {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Poll::Ready(Err(error)) = &result {
             self.fault.note(error);
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                // What rustls says of it is for developers.
+                return Poll::Ready(Err(io::Error::new(error.kind(), "the other end closed it")));
+            }
         }
         result
     }

@@ -84,9 +84,6 @@ pub fn failure(server: &ServerUrl, error: &CallError) -> String {
         CallError::Lost(_) => "repeat the command: it is idempotent",
         CallError::NoAnswer(_) => "check that the server is well, or allow more time with --timeout",
         CallError::Refused(refusal) => {
-            if !refusal.reason.is_empty() {
-                let _ = write!(text, " ({})", refusal.reason);
-            }
             for (field, description) in &refusal.violations {
                 let _ = write!(text, "\n  {field}: {description}");
             }

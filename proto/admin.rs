@@ -184,8 +184,7 @@ fn parse_order(listing: Listing, order_by: &str) -> Result<Order, String> {
     let mut words = order_by.split_whitespace();
     let key = words.next().unwrap_or("id");
     let descending = match (words.next(), words.next()) {
-        (None, None) => Some(false),
-        (Some("asc"), None) => Some(false),
+        (None | Some("asc"), None) => Some(false),
         (Some("desc"), None) => Some(true),
         _ => None,
     };

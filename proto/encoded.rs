@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType};
 
-#[allow(clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/encoded/muster.v1.rs"));
 }

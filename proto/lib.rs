@@ -29,7 +29,7 @@ pub use timestamp::Timestamp;
 pub use vdom::{VdomName, digest};
 
 /// The generated types, clients and servers of `muster.v1`.
-#[allow(clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated")]
+#[allow(clippy::all, clippy::pedantic, clippy::allow_attributes, missing_debug_implementations, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("muster.v1");
 }

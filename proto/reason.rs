@@ -16,7 +16,7 @@ macro_rules! reasons {
             /// Every reason, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The stable code, as in "IDENTITY_MISMATCH".
+            /// The stable code, as in `IDENTITY_MISMATCH`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
@@ -143,5 +143,15 @@ mod tests {
             assert!(reason.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{reason}");
             assert!(!reason.fix().is_empty() && !reason.fix().ends_with('.'), "{reason}");
         }
+    }
+
+    #[test]
+    fn the_page_of_reasons_has_every_one_with_its_fix() {
+        let page = include_str!("../docs/reasons.md");
+        for reason in Reason::ALL {
+            assert!(page.contains(&format!("\n### {reason}\n")), "{reason}");
+            assert!(page.contains(&format!("\nFix: {}.\n", reason.fix())), "{reason}");
+        }
+        assert_eq!(page.matches("\n### ").count(), Reason::ALL.len());
     }
 }

@@ -13,6 +13,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Measured: a fifth of the CPU of a registration was spent in the allocator of the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What `sysexits.h` calls a command that was used wrongly.
 const EX_USAGE: u8 = 64;
 
@@ -81,7 +85,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("could not listen on {}", args.listen))?;
     let address = listener.local_addr().context("could not find out the address")?;
-    let server = Server::open(settings, Arc::new(SystemClock)).await?;
+    let server = Server::open(settings, address, Arc::new(SystemClock)).await?;
     print(&announce::text(&args, address))?;
     Ok(server.serve(listener, stopping, killed).await?)
 }

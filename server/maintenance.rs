@@ -7,7 +7,7 @@ use muster_proto::Timestamp;
 use rand::RngExt as _;
 
 use crate::args::Args;
-use crate::data_dir::{DataDir, DataFile, write_atomically};
+use crate::data_dir::{DataDir, DataFile};
 use crate::identity::ca::Authority;
 use crate::identity::relay::{Relay, RelayName, SerialPrefix};
 use crate::identity::token::AdminToken;
@@ -25,10 +25,7 @@ pub fn relay_cert(
     let data = DataDir::of_running_server(data_dir);
     let authority = Authority::load(&data).context("start the server once, so that it makes its CA")?;
     let issued = authority.issue_relay(&Relay { name: name.clone(), prefixes: prefixes.to_vec() }, now)?;
-    let (certificate, key) = (out.join(format!("{name}.pem")), out.join(format!("{name}.key")));
-    for (path, text, mode) in [(&key, &issued.key, 0o600), (&certificate, &issued.certificate, 0o644)] {
-        write_atomically(path, text.as_bytes(), mode).with_context(|| format!("could not write {}", path.display()))?;
-    }
+    let (certificate, key) = issued.save(out, name).with_context(|| format!("could not write to {}", out.display()))?;
     let (certificate, key) = (certificate.display(), key.display());
     Ok(format!("wrote {certificate} and {key}: give both to the relay, which presents them as its client certificate"))
 }

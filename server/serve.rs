@@ -9,9 +9,8 @@ use muster_proto::debug_log::Level;
 use rand::RngExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -20,6 +19,7 @@ use crate::feed::{DebugEvent, Feed};
 use crate::identity::ca::{Authority, AuthorityError};
 use crate::identity::handshake::HandshakeFailure;
 use crate::identity::incoming::{HandshakeLimits, Incoming};
+use crate::identity::renewal::keep_server_certificate;
 use crate::identity::token::AdminToken;
 use crate::identity::trust::{Trust, TrustError, TrustFiles};
 use crate::operation::OperationId;
@@ -66,9 +66,9 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The first admin token cannot be used.
-    #[error("could not use the first admin token: {0}")]
-    Token(#[from] std::io::Error),
+    /// A file of the data directory cannot be used.
+    #[error("could not use the files of the data directory: {0}")]
+    Files(#[from] std::io::Error),
     /// The descriptors for reflection are broken.
     #[error(transparent)]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -81,13 +81,20 @@ pub enum ServeError {
 pub struct Server {
     settings: Settings,
     /// Locked as long as the server lives.
-    _data: DataDir,
-    trust: Option<Arc<Trust>>,
+    data: Arc<DataDir>,
+    tls: Option<Tls>,
     clock: Arc<dyn Clock>,
     feed: Feed,
     parts: Parts,
     writing: JoinHandle<()>,
     healthy: watch::Receiver<bool>,
+}
+
+/// The certificates in use.
+struct Tls {
+    trust: Arc<Trust>,
+    /// The names of the server in the certificate that we look after ourselves; `None` if the operator brought one.
+    own_names: Option<Vec<String>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -97,11 +104,15 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Opens everything; the first start makes what is not there.
-    pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
-        let data = DataDir::open(&settings.data_dir)?;
-        let trust = if settings.insecure_plaintext { None } else { Some(certificates(&settings, &data, &clock)?) };
-        let path = settings.database.clone().unwrap_or_else(|| data.path(DataFile::Database));
+    /// Opens everything; the first start makes what is not there. `address` is where the server will be reached.
+    pub async fn open(settings: Settings, address: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let data = Arc::new(DataDir::open(&settings.data_dir)?);
+        let tls =
+            if settings.insecure_plaintext { None } else { Some(certificates(&settings, &data, address, &clock)?) };
+        let path = match &settings.database {
+            Some(path) => path.clone(),
+            None => data.touch(DataFile::Database)?,
+        };
         let (mut store, reading) = open_sqlite(&path).await?;
         if !store.has_admin_token().await? {
             let token = AdminToken::first(&data, rand::rng().random())?;
@@ -112,7 +123,7 @@ impl Server {
         let (writer, task) = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy).await?;
         let writing = tokio::spawn(task.run());
         let parts = Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer };
-        Ok(Self { settings, _data: data, trust, clock, feed, parts, writing, healthy: health })
+        Ok(Self { settings, data, tls, clock, feed, parts, writing, healthy: health })
     }
 
     /// Where the debug feed is.
@@ -140,19 +151,24 @@ impl Server {
         stopping: CancellationToken,
         killed: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Self { settings, _data, trust, clock, feed, parts, writing, healthy } = self;
+        let Self { settings, data, tls, clock, feed, parts, writing, healthy } = self;
         let mut health = Health::new().await;
-        let _following = AbortOnDropHandle::new(tokio::spawn(follow(health.clone(), healthy)));
         let router = rpc::router(parts, &health)?;
-        let (incoming, _reloading) = match trust {
-            None => (Incoming::plain(listener), None),
-            Some(trust) => {
-                let reloading = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&trust).watch(RELOAD)));
+        // Dropped, and so ended, with the server.
+        let mut background = JoinSet::new();
+        let incoming = match tls {
+            None => Incoming::plain(listener),
+            Some(Tls { trust, own_names }) => {
+                background.spawn(Arc::clone(&trust).watch(RELOAD));
+                if let Some(names) = own_names {
+                    background.spawn(keep_server_certificate(Arc::clone(&data), names, Arc::clone(&clock)));
+                }
                 let (feed, clock) = (feed.clone(), Arc::clone(&clock));
                 let tell = move |failure| refused(&feed, &*clock, &failure);
-                (Incoming::tls(listener, trust, HandshakeLimits::default(), tell), Some(reloading))
+                Incoming::tls(listener, trust, HandshakeLimits::default(), tell)
             }
         };
+        background.spawn(follow(health.clone(), healthy));
         let serving = router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
         let goodbye = async {
             stopping.cancelled().await;
@@ -170,40 +186,52 @@ impl Server {
             served = serving => Some(served),
             () = goodbye => None,
         };
-        let Some(served) = ended else {
+        let served = if let Some(served) = ended {
+            // The services are gone now, and with them every writer; what is queued is still written.
+            tokio::select! {
+                _ = writing => {}
+                () = tokio::time::sleep(settings.grace) => warn!("the last changes could not be written within the grace period"),
+                () = killed.cancelled() => warn!("stopping at once"),
+            }
+            served
+        } else {
             // Connections that did not end still hold the services, and so the writer. Whoever waits for it was promised nothing.
             writing.abort();
-            info!("stopped");
-            return Ok(());
+            let _ = writing.await;
+            Ok(())
         };
-        // The services are gone now, and with them every writer; what is queued is still written.
-        tokio::select! {
-            _ = writing => {}
-            () = tokio::time::sleep(settings.grace) => warn!("the last changes could not be written within the grace period"),
-            () = killed.cancelled() => warn!("stopping at once"),
-        }
+        // Joined, so that the data directory is free for the next server when this returns.
+        background.shutdown().await;
+        drop(data);
         info!("stopped");
         Ok(served?)
     }
 }
 
 /// Makes the certificates that are not there, and reads those to use.
-fn certificates(settings: &Settings, data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<Trust>, ServeError> {
+fn certificates(
+    settings: &Settings,
+    data: &DataDir,
+    address: SocketAddr,
+    clock: &Arc<dyn Clock>,
+) -> Result<Tls, ServeError> {
     let authority = Authority::ensure(data, clock.now())?;
     let mut files = TrustFiles::of(data);
-    match &settings.tls {
-        Some((certificate, key)) => (files.certificate, files.key) = (certificate.clone(), key.clone()),
-        None => {
-            let host = hostname::get().ok().and_then(|name| name.into_string().ok());
-            let names: Vec<String> = host.into_iter().collect();
-            authority.ensure_server_certificate(&names, clock.now())?;
-        }
-    }
+    let own_names = if let Some((certificate, key)) = &settings.tls {
+        (files.certificate, files.key) = (certificate.clone(), key.clone());
+        None
+    } else {
+        let host = hostname::get().ok().and_then(|name| name.into_string().ok());
+        let listen = (!address.ip().is_unspecified()).then(|| address.ip().to_string());
+        let names: Vec<String> = host.into_iter().chain(listen).collect();
+        authority.ensure_server_certificate(&names, clock.now())?;
+        Some(names)
+    };
     match &settings.device_ca {
         Some(device_ca) => files.device_ca.clone_from(device_ca),
         None => authority.ensure_device_ca(clock.now())?,
     }
-    Ok(Trust::load(files, Arc::clone(clock))?)
+    Ok(Tls { trust: Trust::load(files, Arc::clone(clock))?, own_names })
 }
 
 /// Health follows the store.
@@ -221,6 +249,8 @@ fn refused(feed: &Feed, clock: &dyn Clock, failure: &HandshakeFailure) {
     let operation = OperationId::new(now, rand::rng().random());
     let message = format!("connection refused: {failure}; {}", failure.cause.fix());
     let mut event = DebugEvent::new(now, operation, Level::Warning, "handshake", message);
+    // Nobody has vouched for it, and the message says so: the device that is looked for is found all the same.
+    event.serial = failure.claimed.device;
     event.reason = failure.cause.reason();
     event.terminal = Some(event.reason.map_or(tonic::Code::Unavailable, muster_proto::Reason::code));
     feed.record(event);

@@ -220,8 +220,6 @@ async fn each_call_leaves_exactly_one_terminal_event_with_what_its_caller_got() 
     expected.insert(registered.operation_id, ("OK".to_owned(), String::new()));
     let synced = device.sync(sync(A, &["root"])).await.unwrap().into_inner();
     expected.insert(synced.operation_id, ("OK".to_owned(), String::new()));
-    let deleted = admin.device_admin().delete_device(delete_device(A)).await.unwrap().into_inner();
-    expected.insert(deleted.operation_id, ("OK".to_owned(), String::new()));
     for (refusal, code) in [
         (Refusal::of(device.register(register("x", &[])).await), "INVALID_ARGUMENT"),
         (Refusal::of(device.register(register(B, &[])).await), "PERMISSION_DENIED"),
@@ -236,6 +234,8 @@ async fn each_call_leaves_exactly_one_terminal_event_with_what_its_caller_got() 
     ] {
         expected.insert(refusal.operation, (code.to_owned(), refusal.reason.as_str().to_owned()));
     }
+    let deleted = admin.device_admin().delete_device(delete_device(A)).await.unwrap().into_inner();
+    expected.insert(deleted.operation_id, ("OK".to_owned(), String::new()));
     let found = eventually(async || {
         let (events, _) = admin.watch(earliest()).await.events().await;
         let terminal: Vec<_> = events.into_iter().filter(|event| expected.contains_key(&event.operation_id)).collect();

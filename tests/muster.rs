@@ -197,9 +197,9 @@ impl Stopped {
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
         let Self { data, settings } = self;
-        let server = Server::open(settings.clone(), Arc::new(SystemClock)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let server = Server::open(settings.clone(), address, Arc::new(SystemClock)).await.unwrap();
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
         Muster { data, settings, address, stopping, serving }

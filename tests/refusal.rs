@@ -43,7 +43,7 @@ impl Refusal {
 
         let help = &details.help().expect("every refusal has help").links;
         assert!(
-            help.iter().any(|link| link.description == reason.fix() && link.url.starts_with("https://")),
+            help.iter().any(|link| link.description == reason.fix() && link.url.starts_with("docs/reasons.md#")),
             "{help:?}"
         );
         assert!(status.message().ends_with(reason.fix()), "{status:?}");

@@ -71,6 +71,11 @@ impl AuthClient {
         format!("{:x}", self.updated_at.micros())
     }
 
+    /// Notes a change. The time always moves on, even if the clock does not: no two states share an etag.
+    pub(super) fn changed(&mut self, now: Timestamp) {
+        self.updated_at = now.max(Timestamp::from_micros(self.updated_at.micros().saturating_add(1)));
+    }
+
     /// Whether it is in use.
     #[must_use]
     pub fn is_active(&self) -> bool {

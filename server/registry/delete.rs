@@ -15,7 +15,7 @@ pub(super) fn by_device(
     let held = held.ok_or_else(|| unknown(Some(deletion.serial)))?;
     match deletion.target {
         Target::WholeDevice => Ok(whole(held, context)),
-        Target::Vdom(VdomName::ROOT) => {
+        Target::Vdom(VdomName::ROOT) if held.device.get().deleted_at.is_none() => {
             Err(Refusal::new(Reason::RootVdomRequired, "the VDOM \"root\" cannot be removed while its device is there"))
         }
         Target::Vdom(vdom) => one(held, vdom, context).ok_or_else(|| {
@@ -83,7 +83,7 @@ fn one(held: &mut Aggregate, vdom: VdomName, context: &Context<'_>) -> Option<Pl
     remove(client, context);
     held.seal(context.now);
     let item = Item { vdom, outcome: Outcome::Removed, reason: None };
-    let answer = Answer::of(held.device.get(), Outcome::Updated, vec![item]);
+    let answer = Answer::of(held.device.get(), Outcome::Unchanged, vec![item]);
     Some(Planned { answer, changes: vec![Change::state(Some(vdom), "active", "deleted")] })
 }
 

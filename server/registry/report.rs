@@ -109,6 +109,8 @@ struct Report<'a> {
     changes: Vec<Change>,
     /// How many VDOMs are active; pseudo-VDOMs do not count.
     active: usize,
+    /// Whether "root" is one of them.
+    root: bool,
 }
 
 impl<'a> Report<'a> {
@@ -135,7 +137,8 @@ impl<'a> Report<'a> {
         let aggregate = held.get_or_insert_with(|| first_contact(serial, context));
         update_info(&mut aggregate.device, info, &mut changes);
         let active = aggregate.active_vdoms().filter(|vdom| !vdom.is_pseudo()).count();
-        Self { aggregate, outcome, items: Vec::new(), changes, active }
+        let root = aggregate.auth_clients.get(&VdomName::ROOT).is_some_and(|client| client.get().is_active());
+        Self { aggregate, outcome, items: Vec::new(), changes, active, root }
     }
 
     /// Makes sure that a VDOM is there.
@@ -146,16 +149,19 @@ impl<'a> Report<'a> {
             return;
         }
         if !vdom.is_pseudo() {
-            if self.active >= MAX_VDOMS {
+            // A place is kept for "root", whatever stands before it in the list.
+            let kept = usize::from(vdom != VdomName::ROOT && !self.root);
+            if self.active + kept >= MAX_VDOMS {
                 self.items.push(Item { vdom, outcome: Outcome::Refused, reason: Some(Reason::VdomLimit) });
                 return;
             }
             self.active += 1;
+            self.root |= vdom == VdomName::ROOT;
         }
         let item = if let Some(client) = known {
             let client = client.change();
             client.deleted_at = None;
-            client.updated_at = context.now;
+            client.changed(context.now);
             self.changes.push(Change::state(Some(vdom), "deleted", "active"));
             Item { vdom, outcome: Outcome::Restored, reason: Some(Reason::ReturnedAfterRemoval) }
         } else {
@@ -218,7 +224,7 @@ impl<'a> Report<'a> {
 pub(super) fn remove(client: &mut Kept<AuthClient>, context: &Context<'_>) {
     let client = client.change();
     client.deleted_at = Some(context.now);
-    client.updated_at = context.now;
+    client.changed(context.now);
 }
 
 fn first_contact(serial: SerialNumber, context: &mut Context<'_>) -> Aggregate {

@@ -7,7 +7,8 @@ use muster_proto::v1::auth_client_service_server::AuthClientService;
 use muster_proto::{Reason, v1};
 use tonic::{Request, Response, Status};
 
-use super::gate::{Audience, Call, Gate, Method};
+use super::call::Call;
+use super::gate::{Audience, Gate, Method};
 use super::status::Failure;
 use super::wire;
 use crate::registry::Command;
@@ -91,7 +92,7 @@ impl AuthClientService for AuthClients {
                 validate_only: message.validate_only,
             };
             let answer = call.submit(&self.writer, command).await?;
-            Ok(wire::auth_client_deleted(call.operation.id, &answer, row))
+            Ok(wire::auth_client_deleted(call.operation().id, &answer, row))
         };
         self.gate.unary(&DELETE, request, work).await
     }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
-use super::gate::{Audience, Call, Gate, Method, refused};
+use super::call::Call;
+use super::gate::{Audience, Gate, Method, refused};
 use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
@@ -52,7 +53,7 @@ impl DebugLogService for DebugLogs {
         let peer = request.extensions().get::<Peer>().cloned();
         let mut call = self.gate.open(&STREAM, &request).await?;
         let viewing = self.watch(&mut call, request.get_ref(), peer);
-        let (viewing, authorised) = viewing.map_err(|failure| call.fail(&failure))?;
+        let (viewing, authorised) = viewing.map_err(|failure| call.trace.fail(&failure))?;
         Ok(Response::new(FeedStream { viewing: Some(viewing), call, authorised }))
     }
 
@@ -73,12 +74,9 @@ impl DebugLogs {
         peer: Option<Peer>,
     ) -> Result<(Viewing, Option<AbortOnDropHandle<Reason>>), Failure> {
         let request = FeedRequest::try_from(request)?;
-        if let Caller::Device(serial) = call.caller {
-            call.concerns(serial);
-        }
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
-            Failure::new(reason, format!("{} may not watch the serial number of the filter", call.operation.caller))
+            Failure::new(reason, format!("{} may not watch the serial number of the filter", call.operation().caller))
         })?;
         let ends = CancellationToken::new();
         let viewing = self.feed.watch(&request, &scope, ends.clone())?;
@@ -128,7 +126,7 @@ impl Stream for FeedStream {
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),
         };
         this.viewing = None;
-        match this.call.end(result) {
+        match this.call.trace.end(result) {
             Ok(()) => Poll::Ready(None),
             Err(status) => Poll::Ready(Some(Err(status))),
         }

@@ -5,6 +5,7 @@ use muster_proto::v1;
 use muster_proto::v1::device_service_server::DeviceService;
 use tonic::{Request, Response, Status};
 
+use super::call::Call;
 use super::gate::{Audience, Gate, Method};
 use super::wire;
 use crate::registry::Command;
@@ -24,31 +25,31 @@ pub(super) struct Devices {
 #[tonic::async_trait]
 impl DeviceService for Devices {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
-        let work = async |call: &mut super::gate::Call, message: v1::RegisterRequest| {
+        let work = async |call: &mut Call, message: v1::RegisterRequest| {
             let registration = Registration::try_from(&message)?;
             call.speaks_for(registration.serial)?;
             let answer = call.submit(&self.writer, Command::Register(registration)).await?;
-            Ok(wire::registered(call.operation.id, &answer))
+            Ok(wire::registered(call.operation().id, &answer))
         };
         self.gate.unary(&REGISTER, request, work).await
     }
 
     async fn sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
-        let work = async |call: &mut super::gate::Call, message: v1::SyncRequest| {
+        let work = async |call: &mut Call, message: v1::SyncRequest| {
             let sync = Sync::try_from(&message)?;
             call.speaks_for(sync.serial)?;
             let answer = call.submit(&self.writer, Command::Sync(sync)).await?;
-            Ok(wire::synced(call.operation.id, &answer))
+            Ok(wire::synced(call.operation().id, &answer))
         };
         self.gate.unary(&SYNC, request, work).await
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
-        let work = async |call: &mut super::gate::Call, message: v1::DeleteRequest| {
+        let work = async |call: &mut Call, message: v1::DeleteRequest| {
             let deletion = Deletion::try_from(&message)?;
             call.speaks_for(deletion.serial)?;
             let answer = call.submit(&self.writer, Command::Delete(deletion)).await?;
-            Ok(wire::deleted(call.operation.id, &answer))
+            Ok(wire::deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
     }

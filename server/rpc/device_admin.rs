@@ -7,7 +7,8 @@ use muster_proto::v1::device_admin_service_server::DeviceAdminService;
 use muster_proto::{Reason, v1};
 use tonic::{Request, Response, Status};
 
-use super::gate::{Audience, Call, Gate, Method};
+use super::call::Call;
+use super::gate::{Audience, Gate, Method};
 use super::status::Failure;
 use super::wire;
 use crate::registry::{AuthClient, Command, Device};
@@ -77,7 +78,7 @@ impl DeviceAdminService for DeviceAdmin {
             let v1::DeleteDeviceRequest { generation, validate_only, .. } = message;
             let command = Command::DeleteDevice { serial, generation, validate_only };
             let answer = call.submit(&self.writer, command).await?;
-            Ok(wire::device_deleted(call.operation.id, &answer))
+            Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
     }

@@ -1,14 +1,15 @@
-//! What every call goes through: who calls, may they, how often, by when; and one log line and one terminal debug event at its end.
+//! What every call goes through before its work: who calls, may they, how often, and by when.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use super::limits::{Key, Limits, Permit};
+use super::call::{Call, Trace};
+use super::limits::{Key, Limits};
 use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
@@ -16,9 +17,8 @@ use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
 use crate::identity::token::bearer_token;
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command};
 use crate::store::Reading;
-use crate::writer::{Operation, Writer, terminal};
+use crate::writer::Operation;
 
 /// Who may make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,23 +62,6 @@ struct Shared {
     limits: Arc<Limits>,
 }
 
-/// One call that was let in.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) operation: Operation,
-    pub(super) caller: Caller,
-    /// The device that the call is about, once that is known.
-    serial: Option<SerialNumber>,
-    feed: Feed,
-    clock: Arc<dyn Clock>,
-    began: Instant,
-    /// Whether the terminal debug event is somebody else's, or left already.
-    settled: bool,
-    /// Whether the call has ended.
-    ended: bool,
-    _permit: Option<Permit>,
-}
-
 impl Gate {
     pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>) -> Self {
         Self(Arc::new(Shared { clock, feed, store, limits: Limits::new() }))
@@ -113,52 +96,45 @@ impl Gate {
                 .await
                 .unwrap_or_else(|_| Err(Failure::new(Reason::DeadlinePassed, "the deadline of the caller passed"))),
         };
-        call.end(result).map(Response::new)
+        call.trace.end(result).map(Response::new)
     }
 
     /// Lets a call in, or refuses it.
     pub(super) async fn open<M>(&self, method: &Method, request: &Request<M>) -> Result<Call, Status> {
+        let began = Instant::now();
         let shared = &*self.0;
         let at = shared.clock.now();
         let peer = request.extensions().get::<Peer>();
         let identified = self.identify(peer, request, at).await;
-        let (caller, failure) = match identified {
-            Ok(caller) => (Some(caller), None),
-            Err(failure) => (None, Some(failure)),
+        let label: Arc<str> = identified.as_ref().map_or_else(|_| Arc::from(""), |caller| caller.to_string().into());
+        let key = match &identified {
+            Ok(caller) => Key::of(caller, &label),
+            Err(_) => Key::Address(peer.map(|peer| peer.remote_addr().ip())),
         };
-        let label: Arc<str> = caller.as_ref().map_or_else(|| Arc::from(""), |caller| caller.to_string().into());
-        let key = match &caller {
-            Some(caller) => Key::of(caller, &label),
-            None => Key::Address(peer.map(|peer| peer.remote_addr().ip())),
+        // A device sees in its own feed why it was refused.
+        let about = match &identified {
+            Ok(Caller::Device(serial)) => Some(*serial),
+            _ => None,
         };
         let permit = shared.limits.admit(key);
-        let operation =
-            Operation { id: OperationId::new(at, rand::rng().random()), at, method: method.name, caller: label };
-        let mut call = Call {
-            operation,
-            caller: caller.unwrap_or_else(|| Caller::Admin(Arc::new(Admin { name: muster_proto::Text::default() }))),
-            serial: None,
-            feed: shared.feed.clone(),
-            clock: Arc::clone(&shared.clock),
-            began: Instant::now(),
-            settled: false,
-            ended: false,
-            _permit: None,
+        let id = OperationId::new(at, rand::rng().random());
+        let operation = Operation { id, at, method: method.name, caller: label };
+        let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
+        let (permit, caller) = match (permit, identified) {
+            (Ok(permit), Ok(caller)) => (permit, caller),
+            (Err(failure), _) | (Ok(_), Err(failure)) => return Err(trace.fail(&failure)),
         };
-        match (permit, failure) {
-            (Err(failure), _) | (Ok(_), Some(failure)) => return Err(call.fail(&failure)),
-            (Ok(permit), None) => call._permit = Some(permit),
-        }
+        let is_admin = matches!(caller, Caller::Admin(_));
         let allowed = match method.audience {
-            Audience::Devices => !matches!(call.caller, Caller::Admin(_)),
-            Audience::Admins => matches!(call.caller, Caller::Admin(_)),
+            Audience::Devices => !is_admin,
+            Audience::Admins => is_admin,
             Audience::Known => true,
         };
         if !allowed {
-            let message = format!("{} may not call {}", call.operation.caller, method.name);
-            return Err(call.fail(&Failure::new(Reason::RoleNotAllowed, message)));
+            let message = format!("{} may not call {}", trace.operation().caller, method.name);
+            return Err(trace.fail(&Failure::new(Reason::RoleNotAllowed, message)));
         }
-        Ok(call)
+        Ok(Call::new(trace, caller, permit))
     }
 
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
@@ -200,70 +176,4 @@ fn deadline<M>(request: &Request<M>) -> Option<Duration> {
         _ => return None,
     };
     Some(timeout.saturating_sub(Duration::from_millis(3)))
-}
-
-impl Call {
-    /// Makes sure that the caller may speak for the device, and notes which one the call is about.
-    pub(super) fn speaks_for(&mut self, serial: SerialNumber) -> Result<(), Failure> {
-        self.serial = Some(serial);
-        if self.caller.may_speak_for(&serial) {
-            return Ok(());
-        }
-        let message = format!("{} may not speak for {serial}", self.operation.caller);
-        Err(Failure::new(Reason::IdentityMismatch, message))
-    }
-
-    /// Notes which device the call is about.
-    pub(super) fn concerns(&mut self, serial: SerialNumber) {
-        self.serial = Some(serial);
-    }
-
-    /// Hands a command to the writer and waits for its answer. The writer leaves the debug events, the terminal one too.
-    pub(super) async fn submit(&mut self, writer: &Writer, command: Command) -> Result<Answer, Failure> {
-        let pending = writer.submit(self.operation.clone(), command)?;
-        self.settled = true;
-        Ok(pending.answer().await?)
-    }
-
-    /// Ends the call: what the caller gets.
-    pub(super) fn end<R>(&mut self, result: Result<R, Failure>) -> Result<R, Status> {
-        match result {
-            Ok(answer) => {
-                self.finish(Code::Ok, None);
-                Ok(answer)
-            }
-            Err(failure) => Err(self.fail(&failure)),
-        }
-    }
-
-    /// Ends the call in a failure.
-    pub(super) fn fail(&mut self, failure: &Failure) -> Status {
-        self.finish(failure.refusal.reason.code(), Some(failure));
-        failure.status(self.operation.id)
-    }
-
-    fn finish(&mut self, code: Code, failure: Option<&Failure>) {
-        self.ended = true;
-        let took = self.began.elapsed();
-        let reason = failure.map_or("", |failure| failure.refusal.reason.as_str());
-        super::log::operation(&self.operation, self.serial, code, reason, took);
-        if self.settled {
-            return;
-        }
-        self.settled = true;
-        let event = terminal(&self.operation, self.serial, code, self.clock.now());
-        self.feed.record(match failure {
-            Some(failure) => event.refused(&failure.refusal),
-            None => event,
-        });
-    }
-}
-
-impl Drop for Call {
-    /// A call that is dropped before it ended was cancelled by its caller.
-    fn drop(&mut self) {
-        if !self.ended {
-            self.finish(Code::Cancelled, None);
-        }
-    }
 }

@@ -1,7 +1,8 @@
-//! One file per gRPC service: parse, one call inward, answer. What they share: [`gate`] (who calls, limits, the log line), [`status`]
-//! (errors), [`wire`] (answers).
+//! One file per gRPC service: parse, one call inward, answer. What they share: `gate` (who calls, limits, the log line), `status`
+//! (errors), `wire` (answers).
 
 mod auth_client;
+mod call;
 mod debug_log;
 mod device;
 mod device_admin;
@@ -44,7 +45,7 @@ const MAX_STREAMS: u32 = 1_024;
 /// After how long a silent connection is asked whether it lives, and how long it has to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// How often callers that have not called for a while are forgotten.
-const TIDY: Duration = Duration::from_secs(60);
+const TIDY: Duration = Duration::from_mins(1);
 
 /// What the services work with.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use crate::store::StoreError;
 pub(super) const OPERATION_HEADER: &str = "muster-operation-id";
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "muster";
-/// Where `Help` points: the page that explains every reason.
-const REASONS_PAGE: &str = "https://github.com/muster/muster/blob/main/docs/reasons.md";
+/// Where `Help` points: the page of the documentation that explains every reason.
+const REASONS_PAGE: &str = "docs/reasons.md";
 
 /// Why a call was not done.
 #[derive(Debug)]

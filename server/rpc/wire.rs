@@ -9,7 +9,7 @@ use crate::registry::{Answer, AuthClient, Device, Item};
 use crate::store::AuthClientRow;
 
 /// When a device should sync again if nothing happens before.
-const NEXT_SYNC: Duration = Duration::from_secs(24 * 60 * 60);
+const NEXT_SYNC: Duration = Duration::from_hours(24);
 
 /// The longest a device may wait for its next sync: FortiOS syncs its users once a day (domain sheet, section 3.1).
 fn next_sync() -> Option<prost_types::Duration> {

@@ -2,6 +2,7 @@
 //!
 //! The [`Writer`](crate::writer) owns the one [`Writing`] half; everybody may share the [`Reading`] half.
 
+mod recent;
 mod rows;
 mod sqlite;
 mod sqlite_read;
@@ -160,3 +161,6 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

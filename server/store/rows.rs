@@ -27,6 +27,11 @@ fn parse<T: std::str::FromStr>(
     text.parse().map_err(|_| StoreError::Inconsistent { table, column, value: text.to_owned() })
 }
 
+/// A serial number as `device.serial` holds it.
+pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
+    text.parse().map_err(|_| StoreError::Inconsistent { table: "device", column: "serial", value: text.to_owned() })
+}
+
 fn time(row: &SqliteRow, index: usize) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_micros(row.try_get(index)?))
 }

@@ -77,19 +77,16 @@ impl List {
         let count = format!("SELECT count(*) FROM {}{}", self.from, clause(&conditions));
         let (direction, beyond) = if query.order.descending { ("DESC", "<") } else { ("ASC", ">") };
         let id = format!("{}.id", self.table);
-        let order = match query.order.key.map(|key| self.column(key)) {
-            Some(key) => {
-                if query.after.is_some() {
-                    conditions.push(format!("({key}, {id}) {beyond} (?, ?)"));
-                }
-                format!("{key} {direction}, {id} {direction}")
-            }
-            None => {
-                if query.after.is_some() {
-                    conditions.push(format!("{id} {beyond} ?"));
-                }
-                format!("{id} {direction}")
-            }
+        let key = query.order.key.map(|key| self.column(key));
+        if query.after.is_some() {
+            conditions.push(match key {
+                Some(key) => format!("({key}, {id}) {beyond} (?, ?)"),
+                None => format!("{id} {beyond} ?"),
+            });
+        }
+        let order = match key {
+            Some(key) => format!("{key} {direction}, {id} {direction}"),
+            None => format!("{id} {direction}"),
         };
         let clause = clause(&conditions);
         (count, format!("SELECT {} FROM {}{clause} ORDER BY {order} LIMIT ?", self.columns, self.from))

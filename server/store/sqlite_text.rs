@@ -16,7 +16,7 @@ const DEVICE: Upsert = Upsert {
     conflict: " ON CONFLICT (id) DO UPDATE SET model = excluded.model, hostname = excluded.hostname, \
                firmware = excluded.firmware, generation = excluded.generation, digest = excluded.digest, \
                updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
-               last_seen_at = excluded.last_seen_at",
+               last_seen_at = max(device.last_seen_at, excluded.last_seen_at)",
 };
 const AUTH_CLIENT: Upsert = Upsert {
     into: "auth_client (id, device_id, vdom, realm_id, created_at, updated_at, deleted_at)",
@@ -71,6 +71,11 @@ impl Shape {
         AUDIT.write(&mut text, self.audit);
         text.push_str("UPDATE register SET next_id = ? WHERE next_id < ?;COMMIT");
         text
+    }
+
+    /// How many parameters the text has.
+    pub(super) fn parameters(self) -> usize {
+        self.devices * DEVICE.columns + self.auth_clients * AUTH_CLIENT.columns + self.audit * AUDIT.columns + 2
     }
 
     /// How many parameters are missing where a table has `rows` rows and its rounded number is `rounded`.

@@ -86,6 +86,23 @@ async fn a_start_prints_where_it_listens_and_what_to_try_and_sigterm_ends_it_wel
 }
 
 #[tokio::test]
+async fn a_second_start_uses_what_the_first_one_made() {
+    let temp = tempdir().unwrap();
+    let files = || {
+        let names = ["ca.pem", "ca.key", "server.pem", "server.key", "device-ca.pem", "device-ca.key", "admin-token"];
+        names.map(|name| std::fs::read(temp.path().join(name)).unwrap())
+    };
+    let first = Running::start(server(temp.path())).await;
+    let made = files();
+    first.signal("TERM");
+    first.ended().await;
+    let second = Running::start(server(temp.path())).await;
+    assert_eq!(files(), made);
+    second.signal("TERM");
+    assert!(second.ended().await.status.success());
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let temp = tempdir().unwrap();
     let mut command = server(temp.path());

@@ -14,6 +14,8 @@ pub(super) struct Applied {
     pub(super) results: Vec<Result<Planned, Refusal>>,
     /// The next free id.
     pub(super) next_id: i64,
+    /// Whether the store was written to.
+    pub(super) wrote: bool,
     /// The devices that called.
     pub(super) seen: Vec<DeviceId>,
 }
@@ -61,12 +63,13 @@ pub(super) async fn run(
         audit,
         next_id,
     };
-    if changes.audit.is_empty() {
-        store.abandon().await?;
-    } else {
+    let wrote = !changes.audit.is_empty();
+    if wrote {
         store.apply(&changes).await?;
+    } else {
+        store.abandon().await?;
     }
-    Ok(Applied { results, next_id, seen })
+    Ok(Applied { results, next_id, wrote, seen })
 }
 
 type Held = HashMap<SerialNumber, Option<Aggregate>>;

@@ -1,6 +1,7 @@
 //! What an operation leaves behind besides its answer: an audit row, and debug events.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use muster_proto::debug_log::Level;
 use muster_proto::{Reason, SerialNumber, Timestamp};
@@ -149,6 +150,10 @@ fn outcome(outcome: Outcome) -> &'static str {
 
 /// How an operation ended, in a line.
 fn summary(answer: &Answer, validate_only: bool) -> String {
+    let done = if validate_only { " (validated only, nothing was done)" } else { "" };
+    if answer.auth_client.is_some() {
+        return format!("auth client {}{done}", outcome(answer.outcome));
+    }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
@@ -157,12 +162,10 @@ fn summary(answer: &Answer, validate_only: bool) -> String {
     for counted in [Outcome::Created, Outcome::Restored, Outcome::Removed, Outcome::Refused, Outcome::Unchanged] {
         let count = answer.items.iter().filter(|item| item.outcome == counted).count();
         if count > 0 {
-            let _ = std::fmt::Write::write_fmt(&mut text, format_args!(", {count} {}", outcome(counted)));
+            let _ = write!(text, ", {count} {}", outcome(counted));
         }
     }
-    if validate_only {
-        text.push_str(" (validated only, nothing was done)");
-    }
+    text.push_str(done);
     text
 }
 

@@ -100,7 +100,10 @@ async fn a_busy_server_is_asked_again() {
     server.answers(Ok(completed(vec![])));
     let ran = bench.update(&server.url(), "").await;
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, UPDATED));
-    assert_eq!(ran.err.matches("127.0.0.1:PORT: try again; trying again in 0.0 s\n").count(), 2, "{}", ran.err);
+    insta::assert_snapshot!(ran.err, @r"
+    127.0.0.1:PORT: try again (QUEUE_FULL); trying again in 0.0 s
+    127.0.0.1:PORT: try again (SHUTTING_DOWN); trying again in 0.0 s
+    ");
     assert_eq!(server.syncs().len(), 3);
 }
 

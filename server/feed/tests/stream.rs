@@ -138,18 +138,48 @@ async fn nothing_more_is_shown_once_the_authorisation_ended() {
     let authorisation = CancellationToken::new();
     let mut viewing = feed.watch(&request(Start::Now, true), &Scope::All, authorisation.clone()).unwrap();
     assert_eq!(all_now(&mut viewing), ["opened 0", "caught_up 0"]);
-    let mut waiting = feed.watch(&request(Start::Now, true), &Scope::All, authorisation.clone()).unwrap();
-    let waiting = tokio::spawn(async move {
-        while waiting.next().await.is_some() {}
-        waiting.ended()
-    });
-    tokio::task::yield_now().await;
     feed.record_all([event("one"), event("two")]);
     assert_eq!(now(&mut viewing).map(|kind| brief(&kind)).unwrap(), "event 1 one");
     authorisation.cancel();
     assert_eq!(all_now(&mut viewing), ["closing 1 AuthorisationEnded"]);
     assert_eq!(viewing.ended(), Some(Ending::AuthorisationEnded));
-    assert_eq!(waiting.await.unwrap(), Some(Ending::AuthorisationEnded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_authorisation_ends_a_stream_that_waits() {
+    let feed = feed(ROOMY);
+    let authorisation = CancellationToken::new();
+    let mut viewing = feed.watch(&request(Start::Now, true), &Scope::All, authorisation.clone()).unwrap();
+    assert_eq!(all_now(&mut viewing), ["opened 0", "caught_up 0"]);
+    let began = Instant::now();
+    let waiting = tokio::spawn(async move { (brief(&next(&mut viewing).await), began.elapsed()) });
+    tokio::task::yield_now().await;
+    authorisation.cancel();
+    assert_eq!(waiting.await.unwrap(), ("closing 0 AuthorisationEnded".to_owned(), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_come_fast_gather_for_a_moment_and_no_longer() {
+    let feed = feed(ROOMY);
+    let mut viewing = watch(&feed, &request(Start::Now, true));
+    assert_eq!(all_now(&mut viewing), ["opened 0", "caught_up 0"]);
+    let began = Instant::now();
+    let follower = tokio::spawn(async move {
+        let mut delays = vec![];
+        for _ in 0..3 {
+            next(&mut viewing).await;
+            delays.push(began.elapsed().as_millis());
+        }
+        delays
+    });
+    // The first comes at once; the others within the pause, though the viewer ran dry in between.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+        feed.record(event("x"));
+        tokio::task::yield_now().await;
+    }
+    let delays = follower.await.unwrap();
+    assert!(delays[0] == 0 && (1..=2).contains(&delays[2]), "{delays:?}");
 }
 
 #[tokio::test(start_paused = true)]

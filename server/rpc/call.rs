@@ -1,0 +1,127 @@
+//! One call from its beginning to its end: whom it is for, and the one log line and the one terminal debug event that it leaves.
+
+use std::sync::Arc;
+
+use muster_proto::{Reason, SerialNumber};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::limits::Permit;
+use super::status::Failure;
+use crate::clock::Clock;
+use crate::feed::Feed;
+use crate::identity::caller::Caller;
+use crate::registry::{Answer, Command};
+use crate::writer::{Operation, Writer, terminal};
+
+/// What a call leaves behind.
+#[derive(Debug)]
+pub(super) struct Trace {
+    operation: Operation,
+    /// The device that the call is about, once that is known.
+    serial: Option<SerialNumber>,
+    feed: Feed,
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    /// Whether the terminal debug event is the writer's to leave.
+    handed_over: bool,
+    ended: bool,
+}
+
+impl Trace {
+    pub(super) fn begin(
+        operation: Operation,
+        serial: Option<SerialNumber>,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        began: Instant,
+    ) -> Self {
+        Self { operation, serial, feed, clock, began, handed_over: false, ended: false }
+    }
+
+    pub(super) fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// Ends the call: what the caller gets.
+    pub(super) fn end<R>(&mut self, result: Result<R, Failure>) -> Result<R, Status> {
+        match result {
+            Ok(answer) => {
+                self.finish(Code::Ok, None);
+                Ok(answer)
+            }
+            Err(failure) => Err(self.fail(&failure)),
+        }
+    }
+
+    /// Ends the call in a failure.
+    pub(super) fn fail(&mut self, failure: &Failure) -> Status {
+        self.finish(failure.refusal.reason.code(), Some(failure));
+        failure.status(self.operation.id)
+    }
+
+    fn finish(&mut self, code: Code, failure: Option<&Failure>) {
+        self.ended = true;
+        let took = self.began.elapsed();
+        let reason = failure.map_or("", |failure| failure.refusal.reason.as_str());
+        super::log::operation(&self.operation, self.serial, code, reason, took);
+        if self.handed_over {
+            return;
+        }
+        let event = terminal(&self.operation, self.serial, code, self.clock.now());
+        self.feed.record(match failure {
+            Some(failure) => event.refused(&failure.refusal),
+            None => event,
+        });
+    }
+}
+
+impl Drop for Trace {
+    /// A call that is dropped before it ended was cancelled by its caller.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(Code::Cancelled, None);
+        }
+    }
+}
+
+/// A call that was let in.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) trace: Trace,
+    pub(super) caller: Caller,
+    /// Held until the call has ended.
+    _permit: Permit,
+}
+
+impl Call {
+    pub(super) fn new(trace: Trace, caller: Caller, permit: Permit) -> Self {
+        Self { trace, caller, _permit: permit }
+    }
+
+    pub(super) fn operation(&self) -> &Operation {
+        &self.trace.operation
+    }
+
+    /// Makes sure that the caller may speak for the device, and notes which one the call is about.
+    pub(super) fn speaks_for(&mut self, serial: SerialNumber) -> Result<(), Failure> {
+        if self.caller.may_speak_for(&serial) {
+            self.concerns(serial);
+            return Ok(());
+        }
+        let message = format!("{} may not speak for {serial}", self.operation().caller);
+        Err(Failure::new(Reason::IdentityMismatch, message))
+    }
+
+    /// Notes which device the call is about.
+    pub(super) fn concerns(&mut self, serial: SerialNumber) {
+        self.trace.serial = Some(serial);
+    }
+
+    /// Hands a command to the writer and waits for its answer. The writer leaves the debug events, the terminal one too.
+    pub(super) async fn submit(&mut self, writer: &Writer, command: Command) -> Result<Answer, Failure> {
+        let pending = writer.submit(self.trace.operation.clone(), command)?;
+        self.trace.handed_over = true;
+        Ok(pending.answer().await?)
+    }
+}
