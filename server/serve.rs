@@ -67,8 +67,13 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file of the data directory cannot be used.
-    #[error("could not use the files of the data directory: {0}")]
-    Files(#[from] std::io::Error),
+    #[error("could not use {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The descriptors for reflection are broken.
     #[error(transparent)]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -111,11 +116,12 @@ impl Server {
             if settings.insecure_plaintext { None } else { Some(certificates(&settings, &data, address, &clock)?) };
         let path = match &settings.database {
             Some(path) => path.clone(),
-            None => data.touch(DataFile::Database)?,
+            None => data.touch(DataFile::Database).map_err(unusable(&data, DataFile::Database))?,
         };
         let (mut store, reading) = open_sqlite(&path).await?;
         if !store.has_admin_token().await? {
-            let token = AdminToken::first(&data, rand::rng().random())?;
+            let token = AdminToken::first(&data, rand::rng().random());
+            let token = token.map_err(unusable(&data, DataFile::AdminToken))?;
             store.replace_admin_token(FIRST_ADMIN, token.hash().0, clock.now()).await?;
         }
         let feed = Feed::new(settings.feed_memory, rand::rng().random(), Arc::clone(&clock));
@@ -206,6 +212,12 @@ impl Server {
         info!("stopped");
         Ok(served?)
     }
+}
+
+/// What went wrong with a file, and which one it was.
+fn unusable(data: &DataDir, file: DataFile) -> impl FnOnce(std::io::Error) -> ServeError {
+    let path = data.path(file);
+    |source| ServeError::File { path, source }
 }
 
 /// Makes the certificates that are not there, and reads those to use.
