@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::{Reason, v1};
@@ -54,7 +55,13 @@ async fn health(connection: AdminConnection) -> ServingStatus {
 
 /// Waits until the health is as it should be.
 async fn healthy(connection: &AdminConnection, status: ServingStatus) {
-    within(async { while health(connection.clone()).await != status {} }).await;
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while health(connection.clone()).await != status {
+            again.tick().await;
+        }
+    })
+    .await;
 }
 
 /// Takes all the space that is left.
