@@ -192,18 +192,20 @@ impl Server {
             served = serving => Some(served),
             () = goodbye => None,
         };
-        let Some(served) = ended else {
+        let served = if let Some(served) = ended {
+            // The services are gone now, and with them every writer; what is queued is still written.
+            tokio::select! {
+                _ = writing => {}
+                () = tokio::time::sleep(settings.grace) => warn!("the last changes could not be written within the grace period"),
+                () = killed.cancelled() => warn!("stopping at once"),
+            }
+            served
+        } else {
             // Connections that did not end still hold the services, and so the writer. Whoever waits for it was promised nothing.
             writing.abort();
-            info!("stopped");
-            return Ok(());
+            let _ = writing.await;
+            Ok(())
         };
-        // The services are gone now, and with them every writer; what is queued is still written.
-        tokio::select! {
-            _ = writing => {}
-            () = tokio::time::sleep(settings.grace) => warn!("the last changes could not be written within the grace period"),
-            () = killed.cancelled() => warn!("stopping at once"),
-        }
         // Joined, so that the data directory is free for the next server when this returns.
         background.shutdown().await;
         drop(data);

@@ -1,137 +1,234 @@
 //! `kill -9` at any moment loses nothing that was answered.
 
-#![expect(clippy::unwrap_used, reason = "what a test cannot do fails it")]
-
-mod process;
-
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use muster_proto::v1;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
-use process::{Process, connect};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection as _, Row as _};
-use tokio::sync::Notify;
+use sqlx::{ConnectOptions as _, Row as _};
+use tempfile::tempdir;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
+
+use crate::clients::{register, relay, relay_certificate};
+use crate::process::{Running, server, within};
 
 /// How often the server is killed.
 const KILLS: u32 = 50;
 /// How many devices call at the same time.
 const DEVICES: u32 = 8;
 
-/// The VDOMs of a device as they may be: as the last answer said, or as a call without an answer may have left them.
+/// The state of a device as it may be: as the last answer said, or as one of the calls without an answer since then has left it.
 #[derive(Clone, Debug, Default)]
 struct Expected {
-    answered: Option<Vec<String>>,
-    in_doubt: Option<Vec<String>>,
+    answered: Option<Answered>,
+    in_doubt: Vec<BTreeSet<String>>,
+    /// The operations whose answers said that something changed.
+    changes: Vec<String>,
+}
+
+/// What an answer promised.
+#[derive(Clone, Debug)]
+struct Answered {
+    vdoms: BTreeSet<String>,
+    generation: i64,
+    digest: Vec<u8>,
 }
 
 type Ledger = Arc<Mutex<HashMap<String, Expected>>>;
 
 /// One device: registers if it is new, and then syncs one list after the other, until the server is gone.
-async fn call_until_killed(channel: Channel, serial: String, is_new: bool, ledger: Ledger, answers: Arc<Answers>) {
-    let mut client = DeviceServiceClient::new(channel);
+async fn call_until_killed(
+    mut client: DeviceServiceClient<Channel>,
+    serial: String,
+    is_new: bool,
+    ledger: Ledger,
+    answers: UnboundedSender<()>,
+) {
     for step in 0_u32.. {
-        let mut names = vec!["root".to_owned()];
-        names.extend((0..3).map(|index| format!("v{}", (step + index) % 5)));
-        names.sort();
-        ledger.lock().unwrap().entry(serial.clone()).or_default().in_doubt = Some(names.clone());
-        let vdoms = names.iter().map(|name| v1::Vdom { name: name.clone() }).collect();
+        // Lists that differ in more than one name, so that half of a change would be seen.
+        let names: BTreeSet<_> = (0..3).map(|index| format!("v{}", (step * 2 + index) % 7)).collect();
+        let mut held = names.clone();
+        held.insert("root".to_owned());
+        ledger.lock().unwrap().entry(serial.clone()).or_default().in_doubt.push(held.clone());
         let done = if is_new && step == 0 {
-            let request = v1::RegisterRequest { serial_number: serial.clone(), vdoms, ..Default::default() };
-            client.register(request).await.is_ok()
+            let answer = client.register(register(&serial, names)).await.map(tonic::Response::into_inner);
+            answer.map(|answer| (answer.operation_id, answer.outcome, answer.generation, answer.digest))
         } else {
+            let vdoms = held.iter().map(|name| v1::Vdom { name: name.clone() }).collect();
             let full_list = Some(v1::VdomList { vdoms });
             let request = v1::SyncRequest { serial_number: serial.clone(), full_list, ..Default::default() };
-            client.sync(request).await.is_ok()
+            let answer = client.sync(request).await.map(tonic::Response::into_inner);
+            answer.map(|answer| (answer.operation_id, answer.outcome, answer.generation, answer.digest))
         };
-        if !done {
-            return;
+        let Ok((operation, outcome, generation, digest)) = done else { return };
+        let mut ledger = ledger.lock().unwrap();
+        let expected = ledger.get_mut(&serial).unwrap();
+        if outcome != i32::from(v1::Outcome::Unchanged) {
+            expected.changes.push(operation);
         }
-        *ledger.lock().unwrap().get_mut(&serial).unwrap() = Expected { answered: Some(names), in_doubt: None };
-        answers.count();
-    }
-}
-
-/// How many answers came; the killer waits for so many.
-#[derive(Default)]
-struct Answers {
-    count: AtomicU32,
-    more: Notify,
-}
-
-impl Answers {
-    fn count(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.more.notify_one();
-    }
-
-    async fn reach(&self, count: u32) {
-        while self.count.load(Ordering::Relaxed) < count {
-            self.more.notified().await;
-        }
+        (expected.answered, expected.in_doubt) = (Some(Answered { vdoms: held, generation, digest }), Vec::new());
+        drop(ledger);
+        // Nobody counts any more once enough have come.
+        let _ = answers.send(());
     }
 }
 
 #[tokio::test]
 async fn kill_minus_nine_loses_nothing_that_was_answered() {
-    let data = tempfile::tempdir().unwrap();
+    let data = tempdir().unwrap();
     let ledger = Ledger::default();
+    let mut certificate = None;
+    let mut ids = BTreeMap::new();
     for round in 0..KILLS {
-        let mut server = Process::start(data.path());
-        let channel = connect(data.path(), server.address).await;
-        let answers = Arc::new(Answers::default());
+        let running = Running::start(server(data.path())).await;
+        if certificate.is_none() {
+            certificate = Some(relay_certificate(data.path()).await);
+        }
+        let client = relay(data.path(), running.address, certificate.as_ref().unwrap());
+        let (answered, mut answers) = unbounded_channel();
         let mut devices = JoinSet::new();
         for device in 0..DEVICES {
             // New devices and known ones, side by side.
             let is_new = device % 2 == 1;
             let serial = format!("FG101F{:010}", if is_new { 1_000 + round * DEVICES + device } else { device });
-            let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
-            devices.spawn(call_until_killed(channel.clone(), serial, is_new, ledger, answers));
+            devices.spawn(call_until_killed(client.clone(), serial, is_new, Arc::clone(&ledger), answered.clone()));
         }
         // At another moment in every round: right after the n-th answer.
-        answers.reach(1 + round * 7 % 60).await;
-        server.child.kill().unwrap();
-        server.child.wait().unwrap();
+        for _ in 0..=round * 7 % 60 {
+            within(answers.recv()).await.unwrap();
+        }
+        running.signal("KILL");
+        running.ended().await;
         while let Some(ended) = devices.join_next().await {
             ended.unwrap();
         }
+        if round % 10 == 9 {
+            // What has an id keeps it.
+            for (what, id) in Held::read(data.path()).await.ids {
+                assert_eq!(*ids.entry(what.clone()).or_insert(id), id, "{what} has another id than before");
+            }
+        }
     }
     // The server that comes after opens the log that the last kill left.
-    drop(Process::start(data.path()));
-    let held = held(data.path()).await;
+    let running = Running::start(server(data.path())).await;
+    running.signal("TERM");
+    assert!(running.ended().await.status.success());
+    let held = Held::read(data.path()).await;
     for (serial, expected) in &*ledger.lock().unwrap() {
-        let found = held.get(serial);
-        let allowed = [&expected.answered, &expected.in_doubt];
-        let is_allowed = match found {
-            None => expected.answered.is_none(),
-            // Whole as answered, or whole as in doubt; never half of either.
-            Some(found) => allowed.into_iter().flatten().any(|names| names == found),
+        held.check(serial, expected);
+    }
+    assert!(ids.iter().all(|(what, id)| held.ids.get(what) == Some(id)), "an id changed, or what had it is gone");
+}
+
+/// What the database holds.
+#[derive(Debug, Default)]
+struct Held {
+    devices: HashMap<String, HeldDevice>,
+    /// The operations of the audit log, and the device of each.
+    audit: HashMap<String, String>,
+    ids: BTreeMap<String, i64>,
+}
+
+#[derive(Debug, Default)]
+struct HeldDevice {
+    vdoms: BTreeSet<String>,
+    generation: i64,
+    digest: Vec<u8>,
+    audited: i64,
+}
+
+impl Held {
+    /// Reads all of it, and looks at what must hold in any case.
+    async fn read(data_dir: &Path) -> Self {
+        let mut database: SqliteConnection =
+            SqliteConnectOptions::new().filename(data_dir.join("muster.db")).connect().await.unwrap();
+        let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.unwrap();
+        assert_eq!(sound, "ok");
+        let mut held = Self::default();
+        for row in
+            sqlx::query("SELECT id, serial, generation, digest FROM device").fetch_all(&mut database).await.unwrap()
+        {
+            let serial: String = row.get(1);
+            held.ids.insert(serial.clone(), row.get(0));
+            let device = HeldDevice { generation: row.get(2), digest: row.get(3), ..HeldDevice::default() };
+            held.devices.insert(serial, device);
+        }
+        let query = "SELECT auth_client.id, device.serial, auth_client.vdom, auth_client.deleted_at IS NULL \
+                     FROM auth_client JOIN device ON device.id = auth_client.device_id";
+        for row in sqlx::query(query).fetch_all(&mut database).await.unwrap() {
+            let (serial, vdom): (String, String) = (row.get(1), row.get(2));
+            held.ids.insert(format!("{serial}-{vdom}"), row.get(0));
+            if row.get(3) {
+                held.devices.get_mut(&serial).unwrap().vdoms.insert(vdom);
+            }
+        }
+        for row in
+            sqlx::query("SELECT lower(hex(operation_id)), serial FROM audit").fetch_all(&mut database).await.unwrap()
+        {
+            let serial: String = row.get(1);
+            held.devices.get_mut(&serial).unwrap().audited += 1;
+            let before = held.audit.insert(row.get(0), serial);
+            assert_eq!(before, None, "an operation was audited twice");
+        }
+        let next: i64 = sqlx::query_scalar("SELECT next_id FROM register").fetch_one(&mut database).await.unwrap();
+        assert!(held.ids.values().all(|id| *id < next), "an id could be given again");
+        assert_eq!(held.ids.values().collect::<HashSet<_>>().len(), held.ids.len(), "an id was given twice");
+        for (serial, device) in &held.devices {
+            // Each change is in one commit with its audit row and with the generation and the digest that go with it.
+            assert_eq!(device.generation, device.audited, "{serial}: {device:?}");
+            let vdoms = device.vdoms.iter().map(|name| name.parse().unwrap());
+            assert_eq!(device.digest, muster_proto::digest([""; 3], vdoms), "{serial}: {device:?}");
+        }
+        held
+    }
+
+    /// What was answered is there, and what was not answered is there as a whole or not at all.
+    fn check(&self, serial: &str, expected: &Expected) {
+        let found = self.devices.get(serial);
+        let as_answered = match (&expected.answered, found) {
+            (None, None) => !expected.in_doubt.is_empty(),
+            (Some(answered), Some(found)) => {
+                (answered.generation, &answered.digest, &answered.vdoms)
+                    == (found.generation, &found.digest, &found.vdoms)
+            }
+            _ => false,
         };
-        assert!(is_allowed, "{serial}: found {found:?}, expected {expected:?}");
+        let before = expected.answered.as_ref().map_or(0, |answered| answered.generation);
+        let as_in_doubt = found.is_some_and(|found| {
+            let made = usize::try_from(found.generation - before).unwrap();
+            (1..=expected.in_doubt.len()).contains(&made) && expected.in_doubt.contains(&found.vdoms)
+        });
+        assert!(as_answered || as_in_doubt, "{serial}: found {found:?}, expected {expected:?}");
+        for operation in &expected.changes {
+            assert_eq!(
+                self.audit.get(operation).map(String::as_str),
+                Some(serial),
+                "an answered change was not audited"
+            );
+        }
     }
 }
 
-/// The active VDOMs of each device, sorted; and a look at everything that must hold in the file.
-async fn held(data_dir: &Path) -> HashMap<String, Vec<String>> {
-    let options = SqliteConnectOptions::new().filename(data_dir.join("muster.db"));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.unwrap();
-    assert_eq!(sound, "ok");
-    let ids = "SELECT id FROM device UNION ALL SELECT id FROM auth_client";
-    let ids: Vec<i64> = sqlx::query_scalar(ids).fetch_all(&mut database).await.unwrap();
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "an id was given twice");
-    let next: i64 = sqlx::query_scalar("SELECT next_id FROM register").fetch_one(&mut database).await.unwrap();
-    assert!(ids.iter().all(|id| *id < next), "an id could be given again");
-    let query = "SELECT device.serial, auth_client.vdom FROM device JOIN auth_client ON auth_client.device_id = device.id \
-                 WHERE auth_client.deleted_at IS NULL AND device.deleted_at IS NULL ORDER BY auth_client.vdom";
-    let mut held: HashMap<String, Vec<String>> = HashMap::new();
-    for row in sqlx::query(query).fetch_all(&mut database).await.unwrap() {
-        held.entry(row.get(0)).or_default().push(row.get(1));
+#[tokio::test]
+async fn a_first_start_that_was_killed_is_made_good_by_the_next() {
+    // From before anything is made until after everything is.
+    for step in 0..12 {
+        let data = tempdir().unwrap();
+        let mut first = server(data.path()).spawn().unwrap();
+        let soon = Duration::from_millis(step * 10);
+        // Either way it ends here: a start does not end by itself.
+        assert!(tokio::time::timeout(soon, first.wait()).await.is_err());
+        within(first.kill()).await.unwrap();
+        let running = Running::start(server(data.path())).await;
+        let certificate = relay_certificate(data.path()).await;
+        let mut client = relay(data.path(), running.address, &certificate);
+        client.register(register("FG101FTK19002788", ["sales"])).await.unwrap();
+        running.signal("TERM");
+        assert!(running.ended().await.status.success());
     }
-    held
 }

@@ -1,84 +1,144 @@
-//! The real binary as a process: how it is started, reached and stopped.
+//! Runs the binary: until it ends, or until it is ready and beyond.
 
-#![allow(dead_code, reason = "each suite uses its part")]
-
-use std::io::{BufRead as _, BufReader};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
-use muster_server::clock::{Clock as _, SystemClock};
-use muster_server::data_dir::DataDir;
-use muster_server::identity::ca::Authority;
-use muster_server::identity::relay::Relay;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// A server process; killed when it is dropped.
-pub(crate) struct Process {
-    pub(crate) child: Child,
-    pub(crate) address: SocketAddr,
-    out: BufReader<ChildStdout>,
+const BINARY: &str = env!("CARGO_BIN_EXE_muster-server");
+/// How long anything may take before a test gives up: far longer than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits for something that must happen.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("this should have happened long ago")
 }
 
-/// The binary with these arguments, and with no variable of ours in its environment.
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_muster-server"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MUSTER_")) {
-        command.env_remove(name);
+/// The binary with these arguments.
+pub(crate) fn binary<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    behind::<&str, _>([], arguments)
+}
+
+/// The binary that serves this data directory on a free port.
+pub(crate) fn server(data: &Path) -> Command {
+    binary(serving(data))
+}
+
+/// The arguments for that.
+pub(crate) fn serving(data: &Path) -> [&OsStr; 4] {
+    [OsStr::new("--data-dir"), data.as_os_str(), OsStr::new("--listen"), OsStr::new("127.0.0.1:0")]
+}
+
+/// The binary, run by a program that changes its surroundings and then becomes it.
+pub(crate) fn behind<P: AsRef<OsStr>, S: AsRef<OsStr>>(
+    program: impl IntoIterator<Item = P>,
+    arguments: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut words = program.into_iter();
+    let mut command = match words.next() {
+        None => Command::new(BINARY),
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(BINARY);
+            command
+        }
+    };
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    for variable in std::env::vars_os().map(|(name, _)| name) {
+        if variable.to_string_lossy().starts_with("MUSTER_") {
+            command.env_remove(variable);
+        }
     }
-    command.args(arguments).stdin(Stdio::null());
     command
 }
 
-impl Process {
-    /// Starts a server on a free port, and waits until it says that it listens.
-    pub(crate) fn start(data_dir: &Path) -> Self {
-        let data_dir = data_dir.to_str().unwrap();
-        let arguments = ["--data-dir", data_dir, "--listen", "127.0.0.1:0", "--log", "error"];
-        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let address = line.split_once("https://").unwrap().1.split_once(',').unwrap().0.parse().unwrap();
-        Self { child, address, out }
-    }
+/// A binary that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
 
-    /// What it printed behind the first line, up to the end of the lines to try.
-    pub(crate) fn rest_of_the_greeting(&mut self) -> String {
-        let mut text = String::new();
-        while !text.contains("StreamDebugLogs") {
-            assert_ne!(self.out.read_line(&mut text).unwrap(), 0, "{text}");
+impl Ended {
+    /// What stands in the one line that says why it failed.
+    pub(crate) fn only_line(&self) -> &str {
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        self.stderr.trim_end()
+    }
+}
+
+/// Runs the binary until it ends by itself.
+pub(crate) async fn run(mut command: Command) -> Ended {
+    let output = within(command.output()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A server that is ready.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// What it printed when it was ready.
+    pub(crate) announced: String,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: JoinHandle<String>,
+}
+
+impl Running {
+    /// Starts a server and waits until it is ready.
+    pub(crate) async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        let mut announced = String::new();
+        while !announced.contains("StreamDebugLogs") {
+            let Some(line) = within(stdout.next_line()).await.unwrap() else {
+                panic!("the server did not start: {announced}{}", stderr.await.unwrap());
+            };
+            announced.push_str(&line);
+            announced.push('\n');
         }
-        text
+        let address = announced.split_once("://").and_then(|(_, rest)| rest.split_once(',')).unwrap().0;
+        Self { child, address: address.parse().unwrap(), announced, stdout, stderr }
     }
 
-    /// `kill -SIGNAL`.
-    pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+    /// The id of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
     }
-}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Sends it a signal, as in "TERM".
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
-}
 
-/// How a relay for every device reaches a server with this data directory.
-pub(crate) fn relay(data_dir: &Path, address: SocketAddr) -> Endpoint {
-    let relay = Relay { name: "tests".parse().unwrap(), prefixes: Vec::new() };
-    let data = DataDir::of_running_server(data_dir);
-    let issued = Authority::load(&data).unwrap().issue_relay(&relay, SystemClock.now()).unwrap();
-    let ca = std::fs::read(data_dir.join("ca.pem")).unwrap();
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(ca))
-        .identity(Identity::from_pem(issued.certificate, issued.key));
-    Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap()
-}
+    /// Whether it has not ended yet.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
 
-/// A connection of that relay.
-pub(crate) async fn connect(data_dir: &Path, address: SocketAddr) -> Channel {
-    relay(data_dir, address).connect().await.unwrap()
+    /// Waits until it ends.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let status = within(self.child.wait()).await.unwrap();
+        let mut stdout = String::new();
+        while let Some(line) = within(self.stdout.next_line()).await.unwrap() {
+            stdout.push_str(&line);
+        }
+        Ended { status, stdout, stderr: within(self.stderr).await.unwrap() }
+    }
 }
