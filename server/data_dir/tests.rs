@@ -1,3 +1,5 @@
+//! What a data directory must be, and what it says when it cannot be used.
+
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::{env, fs};
