@@ -51,8 +51,6 @@ pub struct Registration {
     pub info: DeviceInfo,
     /// VDOMs to add, each once.
     pub vdoms: Vec<VdomName>,
-    /// Only say what would happen.
-    pub validate_only: bool,
 }
 
 /// `DeviceService.Sync`, parsed.
@@ -68,8 +66,6 @@ pub struct Sync {
     pub base_generation: Option<i64>,
     /// The digest of what the device would report.
     pub digest: Option<[u8; 32]>,
-    /// Only say what would happen.
-    pub validate_only: bool,
 }
 
 /// What to delete.
@@ -88,8 +84,6 @@ pub struct Deletion {
     pub serial: SerialNumber,
     /// What of it to delete.
     pub target: Target,
-    /// Only say what would happen.
-    pub validate_only: bool,
 }
 
 fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
@@ -131,7 +125,7 @@ impl TryFrom<&v1::RegisterRequest> for Registration {
         let info = DeviceInfo::parse(&mut check, wire.info.as_ref());
         let vdoms = vdoms(&mut check, "vdoms", &wire.vdoms);
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms, validate_only: wire.validate_only }),
+            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms }),
             _ => Err(check.invalid()),
         }
     }
@@ -160,10 +154,10 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         if wire.base_generation.is_some_and(i64::is_negative) {
             check.refuse("base_generation", Reason::FieldInvalid, "must not be negative");
         }
-        let (base_generation, validate_only) = (wire.base_generation, wire.validate_only);
+        let base_generation = wire.base_generation;
         match serial {
             Some(serial) if check.is_clean() => {
-                Ok(Self { serial, info, full_list, base_generation, digest, validate_only })
+                Ok(Self { serial, info, full_list, base_generation, digest })
             }
             _ => Err(check.invalid()),
         }
@@ -187,7 +181,7 @@ impl TryFrom<&v1::DeleteRequest> for Deletion {
             }
         };
         match (serial, target) {
-            (Some(serial), Some(target)) => Ok(Self { serial, target, validate_only: wire.validate_only }),
+            (Some(serial), Some(target)) => Ok(Self { serial, target }),
             _ => Err(check.invalid()),
         }
     }
@@ -207,7 +201,7 @@ mod tests {
             serial_number: "short".to_owned(),
             info: Some(v1::DeviceInfo { hostname: "\u{1b}[2J".to_owned(), ..Default::default() }),
             vdoms: named(&["root", "", "root"]),
-            validate_only: false,
+            ..Default::default()
         };
         let invalid = Registration::try_from(&wire).unwrap_err();
         let fields: Vec<_> = invalid.violations().iter().map(|violation| violation.field.as_str()).collect();

@@ -3,7 +3,7 @@
 //! # Layout, in reading order
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
-//! - [`SerialNumber`], [`VdomName`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
+//! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
 //! - [`device`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
@@ -14,18 +14,22 @@ pub mod debug_log;
 pub mod device;
 pub mod encoded;
 mod invalid;
+mod realm;
 mod reason;
 mod serial;
 mod text;
 mod timestamp;
+pub mod user;
 mod vdom;
 
 pub use cursor::Cursor;
 pub use invalid::{Check, Invalid, Violation};
+pub use realm::RealmName;
 pub use reason::Reason;
 pub use serial::SerialNumber;
 pub use text::{Pattern, Text, printable};
 pub use timestamp::Timestamp;
+pub use user::{Email, MobileNumber, UserKey, UserKind, Username};
 pub use vdom::{VdomName, digest};
 
 /// The generated types, clients and servers of `muster.v1`.

@@ -100,6 +100,18 @@ reasons! {
     AlreadyDeleted, "ALREADY_DELETED", Ok, "nothing to do";
     /// It had been removed, and this call brought it back under its old id.
     ReturnedAfterRemoval, "RETURNED_AFTER_REMOVAL", Ok, "nothing to do, unless it was removed for good: then remove it on the device too";
+    /// The device was banned by an admin.
+    DeviceBanned, "DEVICE_BANNED", PermissionDenied, "an admin may lift the ban with UndeleteDevice";
+    /// The device was retired by an admin.
+    DeviceRetired, "DEVICE_RETIRED", FailedPrecondition, "an admin must approve the return in the lobby, or undelete the device";
+    /// The auth client was banned by an admin.
+    AuthClientBanned, "AUTH_CLIENT_BANNED", PermissionDenied, "an admin may lift the ban with UndeleteAuthClient; remove the VDOM on the device if it is not to return";
+    /// The auth client was retired by an admin.
+    AuthClientRetired, "AUTH_CLIENT_RETIRED", FailedPrecondition, "an admin must undelete the auth client";
+    /// The device is not known and waits for an admin.
+    PendingApproval, "PENDING_APPROVAL", FailedPrecondition, "an admin must approve the device in the lobby, or turn auto_create_auth_clients on";
+    /// What a plan depends on has changed.
+    PlanStale, "PLAN_STALE", Aborted, "ask for a new plan with validate_only, look at it, and apply that one";
     /// Another writer changed the device in between.
     StaleGeneration, "STALE_GENERATION", Aborted, "read the current generation, check what changed, and try again";
     /// The auth client changed since its etag was read.

@@ -57,7 +57,7 @@ impl fmt::Display for Text {
 
 /// Whether a terminal or a page would do something on this character rather than show it: C0 and C1 controls, line and paragraph
 /// separators, and the bidirectional controls that make text read as what it is not.
-fn acts_on_a_terminal(character: char) -> bool {
+pub(crate) fn acts_on_a_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -35,6 +35,11 @@ impl VdomName {
     /// The pseudo-VDOM of the administrators of a `FortiGate` (domain sheet, section 1.2).
     pub const ADMINISTRATORS: Self = Self::literal("#FOS_Administrator");
 
+    /// Sorts before every name, and is none.
+    pub const FIRST: Self = Self::literal("");
+    /// What stands in the place of a VDOM for a Web app, which has none. No text from outside is read as it.
+    pub const WEB_APP: Self = Self::literal("#WebApp");
+
     const fn literal(text: &str) -> Self {
         let mut bytes = [0; Self::MAX_LENGTH];
         let (head, _) = bytes.split_at_mut(text.len());
@@ -57,7 +62,7 @@ impl VdomName {
     /// Whether this is a pseudo-VDOM, which no list of VDOMs contains and none removes.
     #[must_use]
     pub fn is_pseudo(&self) -> bool {
-        *self == Self::ADMINISTRATORS
+        *self == Self::ADMINISTRATORS || *self == Self::WEB_APP
     }
 }
 

@@ -59,14 +59,14 @@ pub fn sync(serial: &str, names: &[&str]) -> v1::SyncRequest {
 #[must_use]
 pub fn delete_vdom(serial: &str, vdom: &str) -> v1::DeleteRequest {
     let target = Some(v1::delete_request::Target::Vdom(vdom.to_owned()));
-    v1::DeleteRequest { serial_number: serial.to_owned(), target, validate_only: false }
+    v1::DeleteRequest { serial_number: serial.to_owned(), target, ..Default::default() }
 }
 
 /// The deletion of a device.
 #[must_use]
 pub fn delete_whole(serial: &str) -> v1::DeleteRequest {
     let target = Some(v1::delete_request::Target::WholeDevice(v1::WholeDevice {}));
-    v1::DeleteRequest { serial_number: serial.to_owned(), target, validate_only: false }
+    v1::DeleteRequest { serial_number: serial.to_owned(), target, ..Default::default() }
 }
 
 /// The deletion of a device by an admin.

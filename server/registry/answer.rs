@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use muster_proto::v1::{Outcome, SyncStatus};
-use muster_proto::{Reason, VdomName};
+use muster_proto::{Reason, SerialNumber, Username, VdomName};
 
-use super::{AuthClient, Device};
+use super::{AuthClient, Device, Realm, Settings, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,41 @@ pub struct Item {
     pub reason: Option<Reason>,
 }
 
+/// What became of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserItem {
+    /// The auth client it is about, by VDOM.
+    pub vdom: VdomName,
+    /// The user, as the auth client names it.
+    pub username: Username,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why; the reason knows the fix.
+    pub reason: Option<Reason>,
+    /// What is to be said besides the reason, as in who it collides with; empty if nothing.
+    pub detail: String,
+}
+
+/// What the caller named, as it is after the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum After {
+    /// The answer says it all.
+    #[default]
+    Nothing,
+    /// An auth client.
+    AuthClient(AuthClient),
+    /// A realm.
+    Realm(Realm),
+    /// The settings.
+    Settings(Settings),
+    /// A user.
+    User(User),
+}
+
 /// What the caller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// What became of the device.
+    /// What became of what the command is about.
     pub outcome: Outcome,
     /// Why.
     pub reason: Option<Reason>,
@@ -30,33 +61,57 @@ pub struct Answer {
     pub status: SyncStatus,
     /// What became of each VDOM.
     pub items: Vec<Item>,
+    /// What became of each user.
+    pub users: Vec<UserItem>,
     /// The generation of the device after the command; 0 if there is no device.
     pub generation: i64,
     /// The digest of the device after the command; zeros if there is no device.
     pub digest: [u8; 32],
-    /// The auth client that an admin named, after the command.
-    pub auth_client: Option<AuthClient>,
+    /// What the caller named, as it is after the command.
+    pub after: After,
+    /// Which plan this is, if the command was only worked out.
+    pub plan: Option<String>,
 }
 
 impl Answer {
-    pub(super) fn of(device: &Device, outcome: Outcome, items: Vec<Item>) -> Self {
+    /// An answer about something that is no device.
+    pub(super) fn new(outcome: Outcome) -> Self {
         Self {
             outcome,
             reason: None,
             status: SyncStatus::Completed,
-            items,
-            generation: device.generation,
-            digest: device.digest,
-            auth_client: None,
+            items: Vec::new(),
+            users: Vec::new(),
+            generation: 0,
+            digest: [0; 32],
+            after: After::Nothing,
+            plan: None,
         }
+    }
+
+    /// An answer about a device.
+    pub(super) fn of(device: &Device, outcome: Outcome, items: Vec<Item>) -> Self {
+        Self { items, generation: device.generation, digest: device.digest, ..Self::new(outcome) }
     }
 }
 
-/// One value that a command changed, for the audit log and the debug feed.
+/// What one changed value belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// What the record is about: the device, the realm, ...
+    Itself,
+    /// One of its VDOMs.
+    Vdom(VdomName),
+    /// A user on one of its VDOMs.
+    User(VdomName, Username),
+}
+
+/// One value that a command changed, for the audit log and the debug feed. It holds neither ids nor the time, which differ each time that
+/// a command is planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The VDOM, or `None` for the device itself.
-    pub vdom: Option<VdomName>,
+    /// What it belongs to.
+    pub subject: Subject,
     /// The field, as in "state" or "hostname".
     pub field: &'static str,
     /// Its value before; empty if there was none.
@@ -67,8 +122,46 @@ pub struct Change {
 
 impl Change {
     /// Something came, went or returned.
-    pub(super) fn state(vdom: Option<VdomName>, before: &'static str, after: &'static str) -> Self {
-        Self { vdom, field: "state", before: before.into(), after: after.into() }
+    pub(super) fn state(subject: Subject, before: &'static str, after: &'static str) -> Self {
+        Self { subject, field: "state", before: before.into(), after: after.into() }
+    }
+
+    /// A value of what the record is about.
+    pub(super) fn value(field: &'static str, before: impl fmt::Display, after: impl fmt::Display) -> Self {
+        Self { subject: Subject::Itself, field, before: before.to_string().into(), after: after.to_string().into() }
+    }
+}
+
+/// What a command changed about one thing: one row of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The id of what it is about: a device, a realm, ...; 0 for the settings.
+    pub about: i64,
+    /// The name of what it is about, as in "devices/FG101FTK19002788" or "realms/7".
+    pub name: Name,
+    /// The generation of the device after the command; 0 if it is about no device.
+    pub generation: i64,
+    /// What changed; not empty.
+    pub changes: Vec<Change>,
+}
+
+/// What a record, or the events of a command, are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A device.
+    Device(SerialNumber),
+    /// Anything else, by its resource name, as in "realms/7".
+    Resource(Box<str>),
+}
+
+impl Name {
+    /// The device, if it is one.
+    #[must_use]
+    pub fn serial(&self) -> Option<SerialNumber> {
+        match self {
+            Self::Device(serial) => Some(*serial),
+            Self::Resource(_) => None,
+        }
     }
 }
 
@@ -78,7 +171,23 @@ pub struct Planned {
     /// What the caller is told.
     pub answer: Answer,
     /// What changed; empty if nothing did.
-    pub changes: Vec<Change>,
+    pub records: Vec<Record>,
+    /// Set if the caller is refused although something was noted, such as a device that now waits for approval.
+    pub refused: Option<Refusal>,
+}
+
+impl Planned {
+    /// An answer to a command that changed nothing.
+    pub(super) fn unchanged(answer: Answer) -> Self {
+        Self { answer, records: Vec::new(), refused: None }
+    }
+
+    /// An answer to a command that changed one thing, or nothing if there are no changes.
+    pub(super) fn about(answer: Answer, about: i64, name: Name, changes: Vec<Change>) -> Self {
+        let generation = answer.generation;
+        let record = (!changes.is_empty()).then_some(Record { about, name, generation, changes });
+        Self { answer, records: record.into_iter().collect(), refused: None }
+    }
 }
 
 /// A command that the rules do not allow. It changed nothing.
@@ -88,12 +197,27 @@ pub struct Refusal {
     pub reason: Reason,
     /// What happened, for people; free of control characters.
     pub message: String,
+    /// The quota that is used up, if that is why.
+    pub quota: Option<Box<QuotaUse>>,
+}
+
+/// A quota that is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// Whose it is: "realms/7", or "settings" for that of the register as a whole.
+    pub subject: String,
+    /// How many users it allows.
+    pub limit: i64,
+    /// How many it has.
+    pub used: i64,
+    /// Who holds the rest, in words; empty if nobody else does.
+    pub held_elsewhere: String,
 }
 
 impl Refusal {
     /// A refusal for a reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), quota: None }
     }
 }
 

@@ -3,11 +3,29 @@
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::Device;
+use super::{Device, Needs};
 
-/// One thing that a caller asks of the register. Each is about exactly one device.
+/// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub struct Command {
+    /// What is asked.
+    pub action: Action,
+    /// How.
+    pub options: Options,
+}
+
+/// How something is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Only say what would happen.
+    pub validate_only: bool,
+    /// Only if it is still this plan.
+    pub plan: Option<String>,
+}
+
+/// What a caller asks of the register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
     /// A device, or its relay, registers it.
     Register(Registration),
     /// A device, or its relay, reports its VDOMs.
@@ -22,8 +40,6 @@ pub enum Command {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
-        /// Only say what would happen.
-        validate_only: bool,
     },
     /// An admin deletes a device.
     DeleteDevice {
@@ -31,31 +47,24 @@ pub enum Command {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
-        /// Only say what would happen.
-        validate_only: bool,
     },
 }
 
-impl Command {
-    /// The device that the command is about.
-    #[must_use]
-    pub fn serial(&self) -> SerialNumber {
-        match self {
-            Self::Register(registration) => registration.serial,
-            Self::Sync(sync) => sync.serial,
-            Self::Delete(deletion) => deletion.serial,
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => *serial,
-        }
+impl From<Action> for Command {
+    fn from(action: Action) -> Self {
+        Self { action, options: Options::default() }
     }
+}
 
-    /// Whether the caller only wants to know what would happen.
+impl Action {
+    /// The device that this is about, if it is about one.
     #[must_use]
-    pub fn validate_only(&self) -> bool {
+    pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::Register(registration) => registration.validate_only,
-            Self::Sync(sync) => sync.validate_only,
-            Self::Delete(deletion) => deletion.validate_only,
-            Self::DeleteAuthClient { validate_only, .. } | Self::DeleteDevice { validate_only, .. } => *validate_only,
+            Self::Register(registration) => Some(registration.serial),
+            Self::Sync(sync) => Some(sync.serial),
+            Self::Delete(deletion) => Some(deletion.serial),
+            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
         }
     }
 
@@ -65,30 +74,37 @@ impl Command {
         matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
     }
 
-    /// Whether the VDOMs of the device must be loaded to decide. A report that agrees with the digest of an active device changes
-    /// nothing, and can be answered from the device alone.
-    #[must_use]
-    pub fn needs_vdoms(&self, device: &Device) -> bool {
-        match self {
+    /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
+    pub fn foresee(&self, needs: &mut Needs) {
+        needs.devices.extend(self.serial());
+    }
+
+    /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
+    /// nothing, and is answered from the device alone.
+    pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
+        let reads_vdoms = match self {
             Self::Register(registration) => !agrees(device, &registration.info, &registration.vdoms),
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
             Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+        };
+        if reads_vdoms {
+            needs.owners.insert(device.owner());
         }
     }
 }
 
 /// Whether this is the digest of an active device.
 pub(super) fn is_digest_of(device: &Device, digest: Option<[u8; 32]>) -> bool {
-    device.deleted_at.is_none() && digest == Some(device.digest)
+    device.is_active() && digest == Some(device.digest)
 }
 
 /// Whether a report of these VDOMs, "root" added, is what the register holds of the device. A report with a pseudo-VDOM never agrees,
 /// because the digest does not cover it.
 pub(super) fn agrees(device: &Device, info: &DeviceInfo, vdoms: &[VdomName]) -> bool {
-    device.deleted_at.is_none()
+    device.is_active()
         && !vdoms.iter().any(VdomName::is_pseudo)
         && digest(merged(&device.info, info), vdoms.iter().copied().chain([VdomName::ROOT])) == device.digest
 }

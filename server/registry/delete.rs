@@ -3,109 +3,147 @@
 use muster_proto::device::{Deletion, Target};
 use muster_proto::{Reason, SerialNumber, VdomName};
 
-use super::report::remove;
-use super::{Aggregate, Answer, Change, Context, Item, Outcome, Planned, Refusal};
+use super::contact::may_call;
+use super::users::detach_all;
+use super::{
+    After, Answer, Change, Context, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
+    Tombstone,
+};
 
 /// A device, or its relay, deletes a VDOM or the device.
-pub(super) fn by_device(
-    held: Option<&mut Aggregate>,
-    deletion: &Deletion,
-    context: &Context<'_>,
-) -> Result<Planned, Refusal> {
-    let held = held.ok_or_else(|| unknown(Some(deletion.serial)))?;
+pub(super) fn by_device(state: &mut State, deletion: &Deletion, context: &Context<'_>) -> Result<Planned, Stop> {
+    let device = known(state, deletion.serial)?;
+    may_call(device)?;
     match deletion.target {
-        Target::WholeDevice => Ok(whole(held, context)),
-        Target::Vdom(VdomName::ROOT) if held.device.get().deleted_at.is_none() => {
-            Err(Refusal::new(Reason::RootVdomRequired, "the VDOM \"root\" cannot be removed while its device is there"))
+        Target::WholeDevice => whole(state, deletion.serial, &Tombstone::evicted(context), context),
+        Target::Vdom(VdomName::ROOT) if device.is_active() => {
+            let message = "the VDOM \"root\" cannot be removed while its device is there";
+            Err(Refusal::new(Reason::RootVdomRequired, message).into())
         }
-        Target::Vdom(vdom) => one(held, vdom, context).ok_or_else(|| {
-            let message = format!("{} never had a VDOM {:?}", deletion.serial, vdom.as_str());
-            Refusal::new(Reason::VdomUnknown, message)
-        }),
+        Target::Vdom(vdom) => {
+            one(state, deletion.serial, vdom, &Tombstone::evicted(context), context)?.ok_or_else(|| {
+                let message = format!("{} never had a VDOM {:?}", deletion.serial, vdom.as_str());
+                Refusal::new(Reason::VdomUnknown, message).into()
+            })
+        }
     }
 }
 
-/// An admin deletes an auth client, "root" too: it returns when its device next reports it.
+/// An admin deletes an auth client, "root" too.
 pub(super) fn auth_client(
-    held: Option<&mut Aggregate>,
+    state: &mut State,
+    serial: SerialNumber,
     vdom: VdomName,
     etag: Option<&str>,
     context: &Context<'_>,
-) -> Result<Planned, Refusal> {
+) -> Result<Planned, Stop> {
     let unknown = || Refusal::new(Reason::AuthClientUnknown, "there never was such an auth client");
-    let held = held.ok_or_else(unknown)?;
-    let client = held.auth_clients.get(&vdom).ok_or_else(unknown)?.get();
+    let owner = state.owner(serial)?.ok_or_else(unknown)?;
+    let client = state.client(owner, vdom)?.ok_or_else(unknown)?;
     if etag.is_some_and(|etag| etag != client.etag()) {
-        return Err(Refusal::new(Reason::EtagMismatch, "the auth client changed since its etag was read"));
+        return Err(Refusal::new(Reason::EtagMismatch, "the auth client changed since its etag was read").into());
     }
-    let mut planned = one(held, vdom, context).ok_or_else(unknown)?;
+    let mut planned = one(state, serial, vdom, &Tombstone::evicted(context), context)?.ok_or_else(unknown)?;
     // The admin asked about the auth client, not about its device.
     if let Some(item) = planned.answer.items.first() {
         (planned.answer.outcome, planned.answer.reason) = (item.outcome, item.reason);
     }
-    planned.answer.auth_client = held.auth_clients.get(&vdom).map(|client| client.get().clone());
+    if let Some(client) = state.client(owner, vdom)? {
+        planned.answer.after = After::AuthClient(client.clone());
+    }
     Ok(planned)
 }
 
 /// An admin deletes a device with all its auth clients.
 pub(super) fn device(
-    held: Option<&mut Aggregate>,
+    state: &mut State,
+    serial: SerialNumber,
     generation: Option<i64>,
     context: &Context<'_>,
-) -> Result<Planned, Refusal> {
-    let held = held.ok_or_else(|| unknown(None))?;
-    let current = held.device.get().generation;
+) -> Result<Planned, Stop> {
+    let current = known(state, serial)?.generation;
     if let Some(expected) = generation
         && expected != current
     {
         let message = format!("the device is at generation {current}, and the deletion expects {expected}");
-        return Err(Refusal::new(Reason::StaleGeneration, message));
+        return Err(Refusal::new(Reason::StaleGeneration, message).into());
     }
-    Ok(whole(held, context))
+    whole(state, serial, &Tombstone::evicted(context), context)
 }
 
-fn unknown(serial: Option<SerialNumber>) -> Refusal {
-    let message = match serial {
-        Some(serial) => format!("no device {serial} was ever registered"),
-        None => "no such device was ever registered".to_owned(),
-    };
-    Refusal::new(Reason::DeviceUnknown, message)
+fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
+    state
+        .device(serial)?
+        .ok_or_else(|| Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered")).into())
 }
 
 /// Removes one VDOM; `None` if the device never had it.
-fn one(held: &mut Aggregate, vdom: VdomName, context: &Context<'_>) -> Option<Planned> {
-    let client = held.auth_clients.get_mut(&vdom)?;
-    if !client.get().is_active() {
-        let item = Item { vdom, outcome: Outcome::Unchanged, reason: Some(Reason::AlreadyDeleted) };
-        let answer = Answer::of(held.device.get(), Outcome::Unchanged, vec![item]);
-        return Some(Planned { answer, changes: Vec::new() });
-    }
-    remove(client, context);
-    held.seal(context.now);
-    let item = Item { vdom, outcome: Outcome::Removed, reason: None };
-    let answer = Answer::of(held.device.get(), Outcome::Unchanged, vec![item]);
-    Some(Planned { answer, changes: vec![Change::state(Some(vdom), "active", "deleted")] })
+fn one(
+    state: &mut State,
+    serial: SerialNumber,
+    vdom: VdomName,
+    tombstone: &Tombstone,
+    context: &Context<'_>,
+) -> Result<Option<Planned>, Stop> {
+    let Some(owner) = state.owner(serial)? else { return Ok(None) };
+    let Some(active) = state.client(owner, vdom)?.map(super::AuthClient::is_active) else { return Ok(None) };
+    let mut changes = Vec::new();
+    let item = if active {
+        remove(state, owner, vdom, tombstone, context)?;
+        state.seal(serial, context.now)?;
+        changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
+        Item { vdom, outcome: Outcome::Removed, reason: None }
+    } else {
+        Item { vdom, outcome: Outcome::Unchanged, reason: Some(Reason::AlreadyDeleted) }
+    };
+    let device = known(state, serial)?;
+    let answer = Answer::of(device, Outcome::Unchanged, vec![item]);
+    Ok(Some(Planned::about(answer, device.id.0, Name::Device(serial), changes)))
 }
 
 /// Removes the device with everything that hangs on it.
-fn whole(held: &mut Aggregate, context: &Context<'_>) -> Planned {
-    if held.device.get().deleted_at.is_some() {
-        let answer = Answer {
-            reason: Some(Reason::AlreadyDeleted),
-            ..Answer::of(held.device.get(), Outcome::Unchanged, Vec::new())
-        };
-        return Planned { answer, changes: Vec::new() };
+fn whole(
+    state: &mut State,
+    serial: SerialNumber,
+    tombstone: &Tombstone,
+    context: &Context<'_>,
+) -> Result<Planned, Stop> {
+    let device = known(state, serial)?;
+    let owner = device.owner();
+    if !device.is_active() {
+        let answer = Answer::of(device, Outcome::Unchanged, Vec::new());
+        return Ok(Planned::unchanged(Answer { reason: Some(Reason::AlreadyDeleted), ..answer }));
     }
-    held.device.change().deleted_at = Some(context.now);
-    let mut changes = vec![Change::state(None, "active", "deleted")];
+    let vdoms = state.active_vdoms(owner)?;
+    if let Some(device) = state.devices.change(&serial) {
+        device.deleted = Some(Box::new(tombstone.clone()));
+        device.contacts = 0;
+    }
+    let mut changes = vec![Change::state(Subject::Itself, "active", "deleted")];
     let mut items = Vec::new();
-    for (vdom, client) in &mut held.auth_clients {
-        if client.get().is_active() {
-            remove(client, context);
-            changes.push(Change::state(Some(*vdom), "active", "deleted"));
-            items.push(Item { vdom: *vdom, outcome: Outcome::Removed, reason: None });
-        }
+    for vdom in vdoms {
+        remove(state, owner, vdom, tombstone, context)?;
+        changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
+        items.push(Item { vdom, outcome: Outcome::Removed, reason: None });
     }
-    held.seal(context.now);
-    Planned { answer: Answer::of(held.device.get(), Outcome::Removed, items), changes }
+    state.seal(serial, context.now)?;
+    let device = known(state, serial)?;
+    let answer = Answer::of(device, Outcome::Removed, items);
+    Ok(Planned::about(answer, device.id.0, Name::Device(serial), changes))
+}
+
+/// Marks an auth client as deleted, with its users.
+pub(super) fn remove(
+    state: &mut State,
+    owner: OwnerId,
+    vdom: VdomName,
+    tombstone: &Tombstone,
+    context: &Context<'_>,
+) -> Result<(), Stop> {
+    detach_all(state, owner, vdom, context)?;
+    if let Some(client) = state.auth_clients.change(&(owner, vdom)) {
+        client.deleted = Some(Box::new(tombstone.clone()));
+        client.changed(context.now);
+    }
+    Ok(())
 }

@@ -1,19 +1,48 @@
 //! The rules of the register. Pure: no I/O, no async, no clock, no randomness; the time and the ids are passed in.
 //!
-//! [`plan`] takes what the register holds of one device and a [`Command`] about it, changes the former and answers the latter. The same
-//! function serves every database and every batch size.
+//! [`plan`] takes what is known of the register ([`State`]) and a [`Command`], changes the former and answers the latter. The same function
+//! serves every database and every batch size.
+//!
+//! # Layout, in reading order
+//!
+//! - What the register holds: [`Device`], [`Cluster`], [`AuthClient`], [`Realm`], [`User`] and [`UserRef`], [`Settings`]; all under
+//!   ids of one sequence. What was deleted leaves a [`Tombstone`].
+//! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
+//! - [`Command`] in, [`Planned`] or [`Stop`] out.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
 
-mod aggregate;
 mod answer;
+mod auth_client;
 mod command;
+mod contact;
 mod delete;
+mod device;
+mod ids;
+mod plan_id;
+mod realm;
 mod report;
+mod settings;
+mod state;
+mod table;
+mod tombstone;
+mod user;
+mod users;
 
-use muster_proto::Timestamp;
+use muster_proto::{Reason, Timestamp};
 
-pub use aggregate::{Aggregate, AuthClient, AuthClientId, Device, DeviceId, Kept, RealmId};
-pub use answer::{Answer, Change, Item, Outcome, Planned, Refusal, SyncStatus};
-pub use command::Command;
+pub use answer::{
+    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+};
+pub use auth_client::AuthClient;
+pub use command::{Action, Command, Options};
+pub use device::{Cluster, Device, MemberRole};
+pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use realm::Realm;
+pub use settings::Settings;
+pub use state::{Needs, State, Stop};
+pub use table::Table;
+pub use tombstone::{DeleteMode, Tombstone};
+pub use user::{User, UserAttributes, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -22,6 +51,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The next id of this register; each is given away once.
     pub next_id: &'a mut i64,
+    /// Who calls, as in "device:FG101FTK19002788".
+    pub caller: &'a str,
 }
 
 impl Context<'_> {
@@ -32,28 +63,41 @@ impl Context<'_> {
     }
 }
 
-/// Works out what a command does to its device: changes `held` accordingly and answers. A refused command, and one that is only to be
-/// validated, changes nothing.
-///
-/// `held` is what the register holds of [`Command::serial`], or `None` if it never heard of it. Its VDOMs may be left unloaded if
-/// [`Command::needs_vdoms`] says so.
-pub fn plan(held: &mut Option<Aggregate>, command: &Command, context: &mut Context<'_>) -> Result<Planned, Refusal> {
-    if command.validate_only() {
-        let mut next_id = *context.next_id;
-        return decide(&mut held.clone(), command, &mut Context { now: context.now, next_id: &mut next_id });
+/// Works out what a command does: changes `state` accordingly and answers. A command that is refused, that is only to be validated, or that
+/// needs something that is not loaded, changes nothing.
+pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    let first_id = *context.next_id;
+    let Command { action, options } = command;
+    let mut result = decide(state, action, context);
+    if let Ok(planned) = &mut result
+        && (options.validate_only || options.plan.is_some())
+    {
+        let plan = plan_id::of(state, action, planned);
+        if options.plan.as_ref().is_some_and(|expected| *expected != plan) {
+            let message = "what the plan depends on has changed since, or it is a plan of something else";
+            result = Err(Refusal::new(Reason::PlanStale, message).into());
+        } else if options.validate_only {
+            planned.answer.plan = Some(plan);
+        }
     }
-    decide(held, command, context)
+    if result.is_ok() && !options.validate_only {
+        state.keep();
+    } else {
+        state.take_back();
+        *context.next_id = first_id;
+    }
+    result
 }
 
-fn decide(held: &mut Option<Aggregate>, command: &Command, context: &mut Context<'_>) -> Result<Planned, Refusal> {
-    match command {
-        Command::Register(registration) => Ok(report::register(held, registration, context)),
-        Command::Sync(sync) => report::sync(held, sync, context),
-        Command::Delete(deletion) => delete::by_device(held.as_mut(), deletion, context),
-        Command::DeleteAuthClient { vdom, etag, .. } => {
-            delete::auth_client(held.as_mut(), *vdom, etag.as_deref(), context)
+fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    match action {
+        Action::Register(registration) => report::register(state, registration, context),
+        Action::Sync(sync) => report::sync(state, sync, context),
+        Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::DeleteAuthClient { serial, vdom, etag } => {
+            delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
-        Command::DeleteDevice { generation, .. } => delete::device(held.as_mut(), *generation, context),
+        Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
     }
 }
 

@@ -1,49 +1,54 @@
-//! What a device reports of itself: first contact, registration, and the sync of its full VDOM list.
+//! What a device reports of itself: registration, and the sync of its full VDOM list.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use muster_proto::device::{DeviceInfo, Registration, Sync};
 use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 
 use super::command::{agrees, is_digest_of};
+use super::contact::{make_present, may_call, new_client};
+use super::delete::remove;
 use super::{
-    Aggregate, Answer, AuthClient, AuthClientId, Change, Context, Device, DeviceId, Item, Kept, Outcome, Planned,
-    RealmId, Refusal, SyncStatus,
+    Answer, Change, Context, DeleteMode, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
+    SyncStatus, Tombstone,
 };
 
 /// Puts the device into the register, or makes sure it is there; adds VDOMs and removes none.
 pub(super) fn register(
-    held: &mut Option<Aggregate>,
+    state: &mut State,
     registration: &Registration,
     context: &mut Context<'_>,
-) -> Planned {
+) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    if let Some(device) = held.as_ref().map(|held| held.device.get())
+    if let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)
     {
         let root = (!list.contains(&VdomName::ROOT)).then_some(&VdomName::ROOT);
         let items = root.into_iter().chain(list).map(|vdom| unchanged(*vdom)).collect();
-        return Planned { answer: Answer::of(device, Outcome::Unchanged, items), changes: Vec::new() };
+        return Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, items)));
     }
-    let mut report = Report::begin(held, registration.serial, &registration.info, context);
+    let mut report = Report::begin(state, registration.serial, &registration.info, context)?;
     if !list.contains(&VdomName::ROOT) {
-        report.add(VdomName::ROOT, context);
+        report.add(VdomName::ROOT, context)?;
     }
     for vdom in list {
-        report.add(*vdom, context);
+        report.add(*vdom, context)?;
     }
     report.end(context)
 }
 
 /// Makes the register hold exactly the VDOMs of the list.
-pub(super) fn sync(held: &mut Option<Aggregate>, sync: &Sync, context: &mut Context<'_>) -> Result<Planned, Refusal> {
-    let device = held.as_ref().map(|held| held.device.get());
+pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    let device = state.device(sync.serial)?;
     let generation = device.map_or(0, |device| device.generation);
+    if let Some(device) = device {
+        may_call(device)?;
+    }
     if let Some(base) = sync.base_generation
         && base != generation
     {
         let message = format!("{} is at generation {generation}, and the sync is based on {base}", sync.serial);
-        return Err(Refusal::new(Reason::StaleGeneration, message));
+        return Err(Refusal::new(Reason::StaleGeneration, message).into());
     }
     if let Some(device) = device
         && is_digest_of(device, sync.digest)
@@ -51,19 +56,11 @@ pub(super) fn sync(held: &mut Option<Aggregate>, sync: &Sync, context: &mut Cont
         return Ok(settled(device, SyncStatus::InSync, Vec::new()));
     }
     let Some(list) = &sync.full_list else {
-        let mut answer = Answer {
-            outcome: Outcome::Unchanged,
-            reason: None,
-            status: SyncStatus::ListNeeded,
-            items: Vec::new(),
-            generation,
-            digest: [0; 32],
-            auth_client: None,
+        let answer = match device {
+            Some(device) => Answer::of(device, Outcome::Unchanged, Vec::new()),
+            None => Answer::new(Outcome::Unchanged),
         };
-        if let Some(device) = device {
-            answer.digest = device.digest;
-        }
-        return Ok(Planned { answer, changes: Vec::new() });
+        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, ..answer }));
     };
     if let Some(device) = device
         && agrees(device, &sync.info, list)
@@ -74,22 +71,21 @@ pub(super) fn sync(held: &mut Option<Aggregate>, sync: &Sync, context: &mut Cont
         }
         return Ok(settled(device, SyncStatus::Completed, items));
     }
-    let mut report = Report::begin(held, sync.serial, &sync.info, context);
-    let removed = report.remove_all_but(list, context);
+    let mut report = Report::begin(state, sync.serial, &sync.info, context)?;
+    let removed = report.remove_all_but(list, context)?;
     for vdom in list {
-        report.add(*vdom, context);
+        report.add(*vdom, context)?;
     }
     if !list.contains(&VdomName::ROOT) {
-        report.keep_root(context);
+        report.keep_root(context)?;
     }
     report.items.extend(removed);
-    Ok(report.end(context))
+    report.end(context)
 }
 
 /// A sync that changed nothing.
 fn settled(device: &Device, status: SyncStatus, items: Vec<Item>) -> Planned {
-    let answer = Answer { status, ..Answer::of(device, Outcome::Unchanged, items) };
-    Planned { answer, changes: Vec::new() }
+    Planned::unchanged(Answer { status, ..Answer::of(device, Outcome::Unchanged, items) })
 }
 
 fn unchanged(vdom: VdomName) -> Item {
@@ -102,11 +98,13 @@ fn root_stays() -> Item {
 }
 
 /// A report while it is worked through.
-struct Report<'a> {
-    aggregate: &'a mut Aggregate,
+pub(super) struct Report<'a> {
+    state: &'a mut State,
+    serial: SerialNumber,
+    owner: OwnerId,
     outcome: Outcome,
     items: Vec<Item>,
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     /// How many VDOMs are active; pseudo-VDOMs do not count.
     active: usize,
     /// Whether "root" is one of them.
@@ -115,136 +113,114 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// First contact, a return, or one more report of a known device.
-    fn begin(
-        held: &'a mut Option<Aggregate>,
+    pub(super) fn begin(
+        state: &'a mut State,
         serial: SerialNumber,
         info: &DeviceInfo,
         context: &mut Context<'_>,
-    ) -> Self {
+    ) -> Result<Self, Stop> {
         let mut changes = Vec::new();
-        let outcome = match held {
-            None => {
-                changes.push(Change::state(None, "", "active"));
-                Outcome::Created
-            }
-            Some(held) if held.device.get().deleted_at.is_some() => {
-                held.device.change().deleted_at = None;
-                changes.push(Change::state(None, "deleted", "active"));
-                Outcome::Restored
-            }
-            Some(_) => Outcome::Unchanged,
-        };
-        let aggregate = held.get_or_insert_with(|| first_contact(serial, context));
-        update_info(&mut aggregate.device, info, &mut changes);
-        let active = aggregate.active_vdoms().filter(|vdom| !vdom.is_pseudo()).count();
-        let root = aggregate.auth_clients.get(&VdomName::ROOT).is_some_and(|client| client.get().is_active());
-        Self { aggregate, outcome, items: Vec::new(), changes, active, root }
+        let outcome = make_present(state, serial, &mut changes, context)?;
+        update_info(state, serial, info, &mut changes);
+        // It was made present just now.
+        let owner = state.owner(serial)?.unwrap_or(OwnerId(0));
+        let vdoms = state.active_vdoms(owner)?;
+        let active = vdoms.iter().filter(|vdom| !vdom.is_pseudo()).count();
+        let root = vdoms.contains(&VdomName::ROOT);
+        Ok(Self { state, serial, owner, outcome, items: Vec::new(), changes, active, root })
     }
 
     /// Makes sure that a VDOM is there.
-    fn add(&mut self, vdom: VdomName, context: &mut Context<'_>) {
-        let known = self.aggregate.auth_clients.get_mut(&vdom);
-        if known.as_ref().is_some_and(|client| client.get().is_active()) {
-            self.items.push(unchanged(vdom));
-            return;
+    pub(super) fn add(&mut self, vdom: VdomName, context: &mut Context<'_>) -> Result<Outcome, Stop> {
+        let known = self.state.client(self.owner, vdom)?.map(|client| client.deleted.as_deref().map(|it| it.mode));
+        let held = match known {
+            Some(None) => {
+                self.items.push(unchanged(vdom));
+                return Ok(Outcome::Unchanged);
+            }
+            Some(Some(DeleteMode::Ban)) => Some((Outcome::Refused, Reason::AuthClientBanned)),
+            Some(Some(DeleteMode::Retire)) => Some((Outcome::Held, Reason::AuthClientRetired)),
+            Some(Some(DeleteMode::Evict)) | None => None,
+        };
+        if let Some((outcome, reason)) = held {
+            self.items.push(Item { vdom, outcome, reason: Some(reason) });
+            return Ok(outcome);
         }
         if !vdom.is_pseudo() {
             // A place is kept for "root", whatever stands before it in the list.
             let kept = usize::from(vdom != VdomName::ROOT && !self.root);
             if self.active + kept >= MAX_VDOMS {
                 self.items.push(Item { vdom, outcome: Outcome::Refused, reason: Some(Reason::VdomLimit) });
-                return;
+                return Ok(Outcome::Refused);
             }
             self.active += 1;
             self.root |= vdom == VdomName::ROOT;
         }
-        let item = if let Some(client) = known {
-            let client = client.change();
-            client.deleted_at = None;
-            client.changed(context.now);
-            self.changes.push(Change::state(Some(vdom), "deleted", "active"));
+        let subject = Subject::Vdom(vdom);
+        let item = if known.is_some() {
+            if let Some(client) = self.state.auth_clients.change(&(self.owner, vdom)) {
+                client.deleted = None;
+                client.changed(context.now);
+            }
+            self.changes.push(Change::state(subject, "deleted", "active"));
             Item { vdom, outcome: Outcome::Restored, reason: Some(Reason::ReturnedAfterRemoval) }
         } else {
-            let client = AuthClient {
-                id: AuthClientId(context.id()),
-                device: self.aggregate.device.get().id,
-                vdom,
-                realm: RealmId::DEFAULT,
-                created_at: context.now,
-                updated_at: context.now,
-                deleted_at: None,
-            };
-            self.aggregate.auth_clients.insert(vdom, Kept::new(client));
-            self.changes.push(Change::state(Some(vdom), "", "active"));
+            new_client(self.state, self.serial, self.owner, vdom, context)?;
+            self.changes.push(Change::state(subject, "", "active"));
             Item { vdom, outcome: Outcome::Created, reason: None }
         };
         self.items.push(item);
+        Ok(item.outcome)
     }
 
     /// "root" was not listed: it stays, or comes back if it was not there.
-    fn keep_root(&mut self, context: &mut Context<'_>) {
-        self.add(VdomName::ROOT, context);
+    fn keep_root(&mut self, context: &mut Context<'_>) -> Result<(), Stop> {
+        self.add(VdomName::ROOT, context)?;
         if let Some(item) = self.items.last_mut() {
             if item.outcome == Outcome::Unchanged {
                 item.outcome = Outcome::Refused;
             }
-            item.reason = Some(Reason::RootVdomRequired);
+            if matches!(item.reason, None | Some(Reason::ReturnedAfterRemoval)) {
+                item.reason = Some(Reason::RootVdomRequired);
+            }
         }
+        Ok(())
     }
 
     /// Removes the active VDOMs that are not listed, by name. "root" and pseudo-VDOMs are in no list's power.
-    fn remove_all_but(&mut self, list: &[VdomName], context: &Context<'_>) -> Vec<Item> {
+    fn remove_all_but(&mut self, list: &[VdomName], context: &Context<'_>) -> Result<Vec<Item>, Stop> {
         let listed: HashSet<VdomName> = list.iter().copied().collect();
         let mut removed = Vec::new();
-        for (vdom, client) in &mut self.aggregate.auth_clients {
-            if !client.get().is_active() || *vdom == VdomName::ROOT || vdom.is_pseudo() || listed.contains(vdom) {
+        for vdom in self.state.active_vdoms(self.owner)? {
+            if vdom == VdomName::ROOT || vdom.is_pseudo() || listed.contains(&vdom) {
                 continue;
             }
-            remove(client, context);
+            remove(self.state, self.owner, vdom, &Tombstone::evicted(context), context)?;
             self.active -= 1;
-            self.changes.push(Change::state(Some(*vdom), "active", "deleted"));
-            removed.push(Item { vdom: *vdom, outcome: Outcome::Removed, reason: None });
+            self.changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
+            removed.push(Item { vdom, outcome: Outcome::Removed, reason: None });
         }
-        removed
+        Ok(removed)
     }
 
-    fn end(mut self, context: &Context<'_>) -> Planned {
+    pub(super) fn end(mut self, context: &Context<'_>) -> Result<Planned, Stop> {
         if !self.changes.is_empty() {
-            self.aggregate.seal(context.now);
+            self.state.seal(self.serial, context.now)?;
             if self.outcome == Outcome::Unchanged {
                 self.outcome = Outcome::Updated;
             }
         }
-        let answer = Answer::of(self.aggregate.device.get(), self.outcome, self.items);
-        Planned { answer, changes: self.changes }
+        let Some(device) = self.state.device(self.serial)? else {
+            return Ok(Planned::unchanged(Answer::new(self.outcome)));
+        };
+        let (answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
+        Ok(Planned::about(answer, id, Name::Device(self.serial), self.changes))
     }
 }
 
-/// Marks an auth client as deleted.
-pub(super) fn remove(client: &mut Kept<AuthClient>, context: &Context<'_>) {
-    let client = client.change();
-    client.deleted_at = Some(context.now);
-    client.changed(context.now);
-}
-
-fn first_contact(serial: SerialNumber, context: &mut Context<'_>) -> Aggregate {
-    let device = Device {
-        id: DeviceId(context.id()),
-        serial,
-        info: DeviceInfo::default(),
-        generation: 0,
-        digest: [0; 32],
-        created_at: context.now,
-        updated_at: context.now,
-        deleted_at: None,
-        last_seen_at: context.now,
-    };
-    Aggregate { device: Kept::new(device), auth_clients: BTreeMap::new() }
-}
-
 /// Takes over what the device says of itself; an empty text says nothing.
-fn update_info(device: &mut Kept<Device>, info: &DeviceInfo, changes: &mut Vec<Change>) {
-    let before = device.get().info.clone();
+fn update_info(state: &mut State, serial: SerialNumber, info: &DeviceInfo, changes: &mut Vec<Change>) {
+    let Some(before) = state.devices.get(&serial).map(|device| device.info.clone()) else { return };
     let fields = [
         ("model", &before.model, &info.model),
         ("hostname", &before.hostname, &info.hostname),
@@ -254,13 +230,13 @@ fn update_info(device: &mut Kept<Device>, info: &DeviceInfo, changes: &mut Vec<C
         if after.is_empty() || before == after {
             continue;
         }
-        let held = &mut device.change().info;
+        let Some(device) = state.devices.change(&serial) else { return };
         let slot = match field {
-            "model" => &mut held.model,
-            "hostname" => &mut held.hostname,
-            _ => &mut held.firmware,
+            "model" => &mut device.info.model,
+            "hostname" => &mut device.info.hostname,
+            _ => &mut device.info.firmware,
         };
         *slot = after.clone();
-        changes.push(Change { vdom: None, field, before: before.to_string().into(), after: after.to_string().into() });
+        changes.push(Change::value(field, before, after));
     }
 }

@@ -22,34 +22,41 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), validate_only: false }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, validate_only: false }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None }
 }
 
 fn deletion(target: Target) -> Command {
-    Command::Delete(Deletion { serial: serial(), target, validate_only: false })
+    Action::Delete(Deletion { serial: serial(), target }).into()
+}
+
+/// The same command, only to be worked out.
+fn rehearsed(command: Command) -> Command {
+    Command { options: Options { validate_only: true, plan: None }, ..command }
 }
 
 fn without(name: &str) -> Command {
     deletion(Target::Vdom(vdom(name)))
 }
 
-/// A register with at most one device in it; each command comes a second after the one before.
+/// A register of which everything is known; each command comes a second after the one before.
 #[derive(Clone, Debug)]
 struct Register {
-    held: Option<Aggregate>,
+    state: State,
     now: i64,
     next_id: i64,
 }
 
 impl Register {
     fn empty() -> Self {
-        Self { held: None, now: 0, next_id: 1_000 }
+        let mut state = State::default();
+        state.settings.load((), Some(Settings::NEW));
+        Self { state, now: 0, next_id: 1_000 }
     }
 
     fn with(names: &str) -> Self {
@@ -58,41 +65,75 @@ impl Register {
         register
     }
 
-    fn plan(&mut self, command: &Command) -> Result<Planned, Refusal> {
+    /// Works a command out. What it asks for and is not there is not in the register.
+    fn plan(&mut self, command: impl Into<Command>) -> Result<Planned, Refusal> {
         self.now += 1;
         let now = Timestamp::from_micros(self.now * 1_000_000);
-        plan(&mut self.held, command, &mut Context { now, next_id: &mut self.next_id })
+        let command = command.into();
+        loop {
+            let mut context = Context { now, next_id: &mut self.next_id, caller: "test" };
+            match plan(&mut self.state, &command, &mut context) {
+                Ok(planned) => return Ok(planned),
+                Err(Stop::Refused(refusal)) => return Err(refusal),
+                Err(Stop::Missing(needs)) => nothing_else(&mut self.state, *needs),
+            }
+        }
     }
 
-    fn answer(&mut self, command: &Command) -> Answer {
+    fn answer(&mut self, command: impl Into<Command>) -> Answer {
         self.plan(command).unwrap().answer
     }
 
-    fn refused(&mut self, command: &Command) -> Reason {
+    fn refused(&mut self, command: impl Into<Command>) -> Reason {
         self.plan(command).unwrap_err().reason
     }
 
     fn register(&mut self, names: &str) -> Answer {
-        self.answer(&Command::Register(registration(names)))
+        self.answer(Action::Register(registration(names)))
     }
 
     fn sync(&mut self, names: &str) -> Answer {
-        self.answer(&Command::Sync(listed(names)))
+        self.answer(Action::Sync(listed(names)))
+    }
+
+    fn held(&self) -> Option<&Device> {
+        self.state.devices.get(&serial())
     }
 
     fn device(&self) -> &Device {
-        self.held.as_ref().unwrap().device.get()
+        self.held().unwrap()
     }
 
     fn client(&self, name: &str) -> &AuthClient {
-        self.held.as_ref().unwrap().auth_clients[&vdom(name)].get()
+        self.state.auth_clients.get(&(self.device().owner(), vdom(name))).unwrap()
+    }
+
+    fn active_vdoms(&self) -> Vec<VdomName> {
+        self.held().map_or_else(Vec::new, |device| self.state.active_vdoms(device.owner()).unwrap())
     }
 
     fn active(&self) -> String {
-        let names: Vec<String> =
-            self.held.iter().flat_map(Aggregate::active_vdoms).map(|vdom| vdom.to_string()).collect();
+        let names: Vec<String> = self.active_vdoms().iter().map(ToString::to_string).collect();
         names.join(" ")
     }
+
+    /// What is held, whether or not it must be written.
+    fn values(&self) -> (Vec<Device>, Vec<AuthClient>) {
+        let devices = self.state.devices.iter().map(|(_, device)| device.clone());
+        (devices.collect(), self.state.auth_clients.iter().map(|(_, client)| client.clone()).collect())
+    }
+}
+
+/// The register has no more than what is known of it.
+fn nothing_else(state: &mut State, needs: Needs) {
+    needs.devices.into_iter().for_each(|key| state.devices.load(key, None));
+    needs.realms.into_iter().for_each(|key| state.realms.load(key, None));
+    needs.users.into_iter().for_each(|key| state.users.load(key, None));
+    needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
+    state.whole.owners.extend(needs.owners);
+    state.whole.clusters.extend(needs.clusters);
+    state.whole.realm_names.extend(needs.realm_names);
+    state.whole.client_users.extend(needs.client_users);
 }
 
 /// The items of an answer, in a line.

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::call::Call;
 use super::gate::{Audience, Gate, Method};
 use super::status::Failure;
-use super::wire;
-use crate::registry::Command;
+use super::wire::{self, options};
+use crate::registry::Action;
 use crate::store::{AuthClientRow, Reading};
 use crate::writer::Writer;
 
@@ -85,13 +85,13 @@ impl AuthClientService for AuthClients {
             // Which device and VDOM an id stands for never changes, so the writer can be asked by these.
             let row = self.find(&message.name).await?;
             call.concerns(row.serial);
-            let command = Command::DeleteAuthClient {
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::DeleteAuthClient {
                 serial: row.serial,
                 vdom: row.client.vdom,
                 etag: (!message.etag.is_empty()).then_some(message.etag),
-                validate_only: message.validate_only,
             };
-            let answer = call.submit(&self.writer, command).await?;
+            let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::auth_client_deleted(call.operation().id, &answer, row))
         };
         self.gate.unary(&DELETE, request, work).await

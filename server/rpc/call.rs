@@ -11,7 +11,7 @@ use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::Caller;
-use crate::registry::{Answer, Command};
+use crate::registry::{Action, Answer, Command, Options};
 use crate::writer::{Operation, Writer, terminal};
 
 /// What a call leaves behind.
@@ -119,7 +119,13 @@ impl Call {
     }
 
     /// Hands a command to the writer and waits for its answer. The writer leaves the debug events, the terminal one too.
-    pub(super) async fn submit(&mut self, writer: &Writer, command: Command) -> Result<Answer, Failure> {
+    pub(super) async fn submit(
+        &mut self,
+        writer: &Writer,
+        action: Action,
+        options: Options,
+    ) -> Result<Answer, Failure> {
+        let command = Command { action, options };
         let pending = writer.submit(self.trace.operation.clone(), command)?;
         self.trace.handed_over = true;
         Ok(pending.answer().await?)

@@ -7,8 +7,8 @@ use tonic::{Request, Response, Status};
 
 use super::call::Call;
 use super::gate::{Audience, Gate, Method};
-use super::wire;
-use crate::registry::Command;
+use super::wire::{self, options};
+use crate::registry::Action;
 use crate::writer::Writer;
 
 const REGISTER: Method = Method { name: "Register", audience: Audience::Devices };
@@ -26,9 +26,10 @@ pub(super) struct Devices {
 impl DeviceService for Devices {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
         let work = async |call: &mut Call, message: v1::RegisterRequest| {
+            let options = options(message.validate_only, &message.plan_id);
             let registration = Registration::try_from(&message)?;
             call.speaks_for(registration.serial)?;
-            let answer = call.submit(&self.writer, Command::Register(registration)).await?;
+            let answer = call.submit(&self.writer, Action::Register(registration), options).await?;
             Ok(wire::registered(call.operation().id, &answer))
         };
         self.gate.unary(&REGISTER, request, work).await
@@ -36,9 +37,10 @@ impl DeviceService for Devices {
 
     async fn sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
         let work = async |call: &mut Call, message: v1::SyncRequest| {
+            let options = options(message.validate_only, &message.plan_id);
             let sync = Sync::try_from(&message)?;
             call.speaks_for(sync.serial)?;
-            let answer = call.submit(&self.writer, Command::Sync(sync)).await?;
+            let answer = call.submit(&self.writer, Action::Sync(sync), options).await?;
             Ok(wire::synced(call.operation().id, &answer))
         };
         self.gate.unary(&SYNC, request, work).await
@@ -46,9 +48,10 @@ impl DeviceService for Devices {
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
         let work = async |call: &mut Call, message: v1::DeleteRequest| {
+            let options = options(message.validate_only, &message.plan_id);
             let deletion = Deletion::try_from(&message)?;
             call.speaks_for(deletion.serial)?;
-            let answer = call.submit(&self.writer, Command::Delete(deletion)).await?;
+            let answer = call.submit(&self.writer, Action::Delete(deletion), options).await?;
             Ok(wire::deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await

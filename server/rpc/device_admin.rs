@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use super::call::Call;
 use super::gate::{Audience, Gate, Method};
 use super::status::Failure;
-use super::wire;
-use crate::registry::{AuthClient, Command, Device};
+use super::wire::{self, options};
+use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -75,9 +75,9 @@ impl DeviceAdminService for DeviceAdmin {
         let work = async |call: &mut Call, message: v1::DeleteDeviceRequest| {
             let serial = device_name(&message.name)?;
             call.concerns(serial);
-            let v1::DeleteDeviceRequest { generation, validate_only, .. } = message;
-            let command = Command::DeleteDevice { serial, generation, validate_only };
-            let answer = call.submit(&self.writer, command).await?;
+            let action = Action::DeleteDevice { serial, generation: message.generation };
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_proto::v1;
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, AuthClient, Device, Item};
+use crate::registry::{After, Answer, AuthClient, Device, Item, Options};
 use crate::store::AuthClientRow;
 
 /// When a device should sync again if nothing happens before.
@@ -14,6 +14,15 @@ const NEXT_SYNC: Duration = Duration::from_hours(24);
 /// The longest a device may wait for its next sync: FortiOS syncs its users once a day (domain sheet, section 3.1).
 fn next_sync() -> Option<prost_types::Duration> {
     NEXT_SYNC.try_into().ok()
+}
+
+/// How something is asked, from the fields that every changing request has. A plan id that no plan has is one that no longer holds.
+pub(super) fn options(validate_only: bool, plan_id: &str) -> Options {
+    Options { validate_only, plan: (!plan_id.is_empty()).then(|| plan_id.to_owned()) }
+}
+
+fn plan(answer: &Answer) -> String {
+    answer.plan.clone().unwrap_or_default()
 }
 
 fn reason(reason: Option<muster_proto::Reason>) -> String {
@@ -37,6 +46,7 @@ pub(super) fn registered(operation: OperationId, answer: &Answer) -> v1::Registe
         generation: answer.generation,
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
+        plan_id: plan(answer),
     }
 }
 
@@ -49,6 +59,7 @@ pub(super) fn synced(operation: OperationId, answer: &Answer) -> v1::SyncRespons
         generation: answer.generation,
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
+        plan_id: plan(answer),
     }
 }
 
@@ -57,6 +68,7 @@ pub(super) fn deleted(operation: OperationId, answer: &Answer) -> v1::DeleteResp
         operation_id: operation.to_string(),
         outcome: answer.outcome.into(),
         vdoms: answer.items.iter().map(item).collect(),
+        plan_id: plan(answer),
     }
 }
 
@@ -66,6 +78,7 @@ pub(super) fn device_deleted(operation: OperationId, answer: &Answer) -> v1::Del
         outcome: answer.outcome.into(),
         reason: reason(answer.reason),
         vdoms: answer.items.iter().map(item).collect(),
+        plan_id: plan(answer),
     }
 }
 
@@ -74,7 +87,7 @@ pub(super) fn auth_client_deleted(
     answer: &Answer,
     mut row: AuthClientRow,
 ) -> v1::DeleteAuthClientResponse {
-    if let Some(client) = &answer.auth_client {
+    if let After::AuthClient(client) = &answer.after {
         row.client = client.clone();
     }
     v1::DeleteAuthClientResponse {
@@ -82,6 +95,7 @@ pub(super) fn auth_client_deleted(
         outcome: answer.outcome.into(),
         reason: reason(answer.reason),
         auth_client: Some(auth_client(&row)),
+        plan_id: plan(answer),
     }
 }
 
@@ -90,7 +104,7 @@ fn state(deleted: bool) -> i32 {
 }
 
 pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
-    let AuthClient { id, vdom, created_at, updated_at, deleted_at, .. } = &row.client;
+    let AuthClient { id, vdom, created_at, updated_at, deleted, .. } = &row.client;
     v1::AuthClient {
         name: format!("authClients/{}", id.0),
         id: id.0,
@@ -98,11 +112,11 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         serial_number: row.serial.to_string(),
         vdom: vdom.to_string(),
         realm: row.realm.clone(),
-        state: state(deleted_at.is_some()),
+        state: state(deleted.is_some()),
         etag: row.client.etag(),
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
-        delete_time: deleted_at.map(Into::into),
+        delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
     }
 }
 
@@ -113,12 +127,12 @@ pub(super) fn device(device: &Device) -> v1::Device {
         serial_number: device.serial.to_string(),
         product: device.serial.product().to_owned(),
         info: Some((&device.info).into()),
-        state: state(device.deleted_at.is_some()),
+        state: state(!device.is_active()),
         generation: device.generation,
         digest: device.digest.to_vec(),
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
-        delete_time: device.deleted_at.map(Into::into),
+        delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
         last_seen_time: Some(device.last_seen_at.into()),
     }
 }

@@ -2,11 +2,7 @@
 //!
 //! The [`Writer`](crate::writer) owns the one [`Writing`] half; everybody may share the [`Reading`] half.
 
-mod recent;
-mod rows;
 mod sqlite;
-mod sqlite_read;
-mod sqlite_text;
 
 use async_trait::async_trait;
 use muster_proto::admin::{AuthClientName, Query};
@@ -15,20 +11,7 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Device, DeviceId};
-
-/// Everything that one batch writes. It is applied as a whole or not at all.
-#[derive(Debug, Default)]
-pub struct Changes<'a> {
-    /// New and changed devices.
-    pub devices: Vec<&'a Device>,
-    /// New and changed auth clients.
-    pub auth_clients: Vec<&'a AuthClient>,
-    /// One row for each operation that changed something.
-    pub audit: Vec<AuditRow<'a>>,
-    /// The next id that is free afterwards.
-    pub next_id: i64,
-}
+use crate::registry::{AuthClient, Device, DeviceId, Name, Needs, State};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -41,10 +24,23 @@ pub struct AuditRow<'a> {
     pub caller: &'a str,
     /// The method, as in "Sync".
     pub method: &'static str,
-    /// The device.
-    pub serial: SerialNumber,
+    /// The id of what it is about; 0 for the settings.
+    pub about: i64,
+    /// The name of what it is about.
+    pub name: &'a Name,
+    /// The generation of the device afterwards; 0 if it is about no device.
+    pub generation: i64,
     /// The values before and after, as a JSON list.
     pub changes: String,
+}
+
+/// When a device last called, and how often it was refused since that was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// How many of its calls were refused because it was deleted.
+    pub refused: i64,
 }
 
 /// The half of a store that changes it. There is one for each process.
@@ -53,21 +49,18 @@ pub trait Writing: Send {
     /// The next id that is free.
     async fn next_id(&mut self) -> Result<i64, StoreError>;
 
-    /// What is held of these devices; unknown ones are left out. Begins a batch: what is loaded cannot change before
-    /// [`Writing::apply`] or [`Writing::abandon`].
-    async fn load_devices(&mut self, serials: &[SerialNumber]) -> Result<Vec<Device>, StoreError>;
+    /// Loads what is needed into the state. Begins a batch: what is loaded cannot change before [`Writing::apply`] or
+    /// [`Writing::abandon`]. The settings come with every load.
+    async fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
 
-    /// All auth clients of these devices, deleted ones too.
-    async fn load_auth_clients(&mut self, devices: &[DeviceId]) -> Result<Vec<AuthClient>, StoreError>;
-
-    /// Ends a batch: writes all of its changes in one commit that survives a power cut, or none of them.
-    async fn apply(&mut self, changes: &Changes<'_>) -> Result<(), StoreError>;
+    /// Ends a batch: writes what changed in the state in one commit that survives a power cut, or nothing of it.
+    async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
 
     /// Ends a batch without changing anything.
     async fn abandon(&mut self) -> Result<(), StoreError>;
 
-    /// Notes when devices last called. Times only ever move forward.
-    async fn touch(&mut self, seen: &[(DeviceId, Timestamp)]) -> Result<(), StoreError>;
+    /// Notes when devices last called, and how often they were refused. Times only ever move forward.
+    async fn touch(&mut self, seen: &[(DeviceId, Seen)]) -> Result<(), StoreError>;
 
     /// Writes something of no consequence, to find out whether the store can be written.
     async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;

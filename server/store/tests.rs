@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_proto::Text;
 use muster_proto::admin::{AUTH_CLIENTS, DEVICES, Position};
 use muster_proto::device::DeviceInfo;
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::*;
-use crate::registry::{AuthClientId, RealmId};
+use crate::registry::{AuthClientId, DeleteMode, OwnerId, RealmId, Tombstone};
 
 const MIGRATION: &str = include_str!("migrations/sqlite/0001_register.sql");
 const NOW: Timestamp = Timestamp::from_micros(5);
@@ -36,21 +37,43 @@ fn device(id: i64) -> Device {
         digest: [7; 32],
         created_at: NOW,
         updated_at: NOW,
-        deleted_at: None,
+        deleted: None,
         last_seen_at: NOW,
+        contacts: 0,
+        cluster: None,
+        realm: None,
+        key_hash: None,
     }
 }
 
 fn client(id: i64, device: i64, vdom: &str, deleted: bool) -> AuthClient {
     AuthClient {
         id: AuthClientId(id),
-        device: DeviceId(device),
+        owner: OwnerId(device),
         vdom: vdom.parse().unwrap(),
         realm: RealmId::DEFAULT,
+        alias: Text::default(),
+        users: 0,
+        users_digest: [0; 32],
         created_at: NOW,
         updated_at: NOW,
-        deleted_at: deleted.then_some(NOW),
+        deleted: deleted.then(|| {
+            Box::new(Tombstone {
+                at: NOW,
+                mode: DeleteMode::Ban,
+                by: "admin:first".into(),
+                why: "sold".parse().unwrap(),
+            })
+        }),
     }
+}
+
+/// A state in which these are new.
+fn with(devices: impl IntoIterator<Item = Device>, clients: impl IntoIterator<Item = AuthClient>) -> State {
+    let mut state = State::default();
+    devices.into_iter().for_each(|device| state.devices.put(device.serial, device));
+    clients.into_iter().for_each(|client| state.auth_clients.put((client.owner, client.vdom), client));
+    state
 }
 
 #[test]
@@ -94,7 +117,7 @@ async fn a_row_that_breaks_a_rule_is_named() {
     let (_dir, path) = database();
     let (mut writing, reading) = open_sqlite(&path).await.unwrap();
     let one = device(1);
-    writing.apply(&Changes { devices: vec![&one], next_id: 2_000, ..Changes::default() }).await.unwrap();
+    writing.apply(&with([one.clone()], []), &[], 2_000).await.unwrap();
     sql(&path, "UPDATE device SET serial = 'bad'").await;
     let query = Query::parse(DEVICES, 0, "", "", "", false).unwrap();
     let error = reading.list_devices(&query).await.unwrap_err();
@@ -107,19 +130,16 @@ async fn more_rows_than_one_statement_takes_are_written_and_loaded() {
     let (mut writing, _) = open_sqlite(&path).await.unwrap();
     let devices: Vec<_> = (1..=1_500).map(device).collect();
     let clients: Vec<_> = (1..=1_500).map(|id| client(10_000 + id, id, "root", false)).collect();
-    let changes = Changes {
-        devices: devices.iter().collect(),
-        auth_clients: clients.iter().collect(),
-        next_id: 20_000,
-        ..Changes::default()
+    writing.apply(&with(devices.clone(), clients.clone()), &[], 20_000).await.unwrap();
+    let mut state = State::default();
+    let needs = Needs {
+        devices: devices.iter().map(|device| device.serial).collect(),
+        owners: devices.iter().map(Device::owner).collect(),
+        ..Needs::default()
     };
-    writing.apply(&changes).await.unwrap();
-    let serials: Vec<_> = devices.iter().map(|device| device.serial).collect();
-    let mut loaded = writing.load_devices(&serials).await.unwrap();
-    loaded.sort_by_key(|device| device.id);
-    assert_eq!(loaded, devices);
-    let ids: Vec<_> = devices.iter().map(|device| device.id).collect();
-    assert_eq!(writing.load_auth_clients(&ids).await.unwrap().len(), 1_500);
+    writing.load(&needs, &mut state).await.unwrap();
+    assert_eq!(state.devices.iter().map(|(_, device)| device.clone()).collect::<Vec<_>>(), devices);
+    assert_eq!(state.auth_clients.iter().map(|(_, client)| client.clone()).collect::<Vec<_>>(), clients);
     assert_eq!(writing.next_id().await.unwrap(), 20_000);
 }
 
@@ -128,9 +148,9 @@ async fn the_time_of_the_last_call_only_moves_forward() {
     let (_dir, path) = database();
     let (mut writing, reading) = open_sqlite(&path).await.unwrap();
     let one = device(1);
-    writing.apply(&Changes { devices: vec![&one], next_id: 2_000, ..Changes::default() }).await.unwrap();
+    writing.apply(&with([one.clone()], []), &[], 2_000).await.unwrap();
     for (touched, expected) in [(4, 5), (9, 9), (6, 9)] {
-        writing.touch(&[(one.id, Timestamp::from_micros(touched))]).await.unwrap();
+        writing.touch(&[(one.id, Seen { at: Timestamp::from_micros(touched), refused: 0 })]).await.unwrap();
         let (held, _) = reading.device(one.serial).await.unwrap().unwrap();
         assert_eq!(held.last_seen_at, Timestamp::from_micros(expected));
     }
@@ -144,7 +164,7 @@ async fn a_prefix_is_taken_to_the_letter() {
     for (device, hostname) in devices.iter_mut().zip(["a_b", "axb", "a%b", "a"]) {
         device.info.hostname = hostname.parse().unwrap();
     }
-    writing.apply(&Changes { devices: devices.iter().collect(), next_id: 2_000, ..Changes::default() }).await.unwrap();
+    writing.apply(&with(devices.clone(), []), &[], 2_000).await.unwrap();
     for (prefix, expected) in [("a_", vec![1]), ("a%", vec![3]), ("a", vec![1, 2, 3, 4]), ("A", vec![])] {
         let filter = format!("hostname = \"{prefix}*\"");
         let query = Query::parse(DEVICES, 0, "", &filter, "", false).unwrap();
@@ -174,7 +194,7 @@ proptest! {
             .collect();
         let key = |client: &AuthClient| match order.split(' ').next() {
             Some("vdom") => client.vdom.to_string(),
-            Some("serial_number") => device(client.device.0).serial.to_string(),
+            Some("serial_number") => device(client.owner.0).serial.to_string(),
             _ => String::new(),
         };
         model.sort_by_key(|client| (key(client), client.id));
@@ -185,8 +205,7 @@ proptest! {
         let (listed, totals) = runtime.block_on(async {
             let (_dir, path) = database();
             let (mut writing, reading) = open_sqlite(&path).await.unwrap();
-            let (devices, auth_clients) = (devices.iter().collect(), clients.iter().collect());
-            writing.apply(&Changes { devices, auth_clients, next_id: 2_000, ..Changes::default() }).await.unwrap();
+            writing.apply(&with(devices, clients.clone()), &[], 2_000).await.unwrap();
             let filter = prefix.as_ref().map_or(String::new(), |prefix| format!("vdom = \"{prefix}*\""));
             let (mut listed, mut totals, mut token) = (Vec::new(), Vec::new(), String::new());
             loop {

@@ -159,7 +159,7 @@ impl Held {
             held.devices.insert(serial, device);
         }
         let query = "SELECT auth_client.id, device.serial, auth_client.vdom, auth_client.deleted_at IS NULL \
-                     FROM auth_client JOIN device ON device.id = auth_client.device_id";
+                     FROM auth_client JOIN device ON device.id = auth_client.owner_id";
         for row in sqlx::query(query).fetch_all(&mut database).await.unwrap() {
             let (serial, vdom): (String, String) = (row.get(1), row.get(2));
             held.ids.insert(format!("{serial}-{vdom}"), row.get(0));

@@ -1,12 +1,13 @@
 //! One batch: load what its commands touch, plan each in order, apply the union of the changes.
 
-use std::collections::{BTreeMap, HashMap};
-
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::registry::{Aggregate, Context, DeviceId, Kept, Planned, Refusal, plan};
-use crate::store::{AuditRow, Changes, StoreError, Writing};
+use crate::registry::{Context, DeviceId, Needs, Planned, Refusal, State, Stop, plan};
+use crate::store::{AuditRow, StoreError, Writing};
+
+/// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
+const MAX_LOADS: usize = 10_000;
 
 /// What became of a batch that the database took.
 pub(super) struct Applied {
@@ -16,8 +17,8 @@ pub(super) struct Applied {
     pub(super) next_id: i64,
     /// Whether the store was written to.
     pub(super) wrote: bool,
-    /// The devices that called.
-    pub(super) seen: Vec<DeviceId>,
+    /// The devices that called, and whether they were refused because they are deleted.
+    pub(super) seen: Vec<(DeviceId, bool)>,
 }
 
 /// Works a batch through. Nothing of it is kept if this fails.
@@ -27,81 +28,77 @@ pub(super) async fn run(
     mut next_id: i64,
     now: Timestamp,
 ) -> Result<Applied, StoreError> {
-    let mut held = load(store, batch).await?;
+    let mut state = State::default();
+    foresee(store, batch, &mut state).await?;
     let mut results = Vec::with_capacity(batch.len());
-    let mut audit = Vec::new();
     let mut seen = Vec::new();
     for Submission { operation, command, .. } in batch {
-        let serial = command.serial();
-        let aggregate = held.entry(serial).or_default();
-        let planned = plan(aggregate, command, &mut Context { now, next_id: &mut next_id });
-        if let Ok(planned) = &planned
-            && !command.validate_only()
-        {
-            if !planned.changes.is_empty() {
-                audit.push(AuditRow {
-                    at: now,
-                    operation: operation.id,
-                    caller: &operation.caller,
-                    method: operation.method,
-                    serial,
-                    changes: super::notes::audit(&planned.changes),
-                });
+        let mut context = Context { now, next_id: &mut next_id, caller: &operation.caller };
+        let mut loads = 0;
+        let result = loop {
+            match plan(&mut state, command, &mut context) {
+                Ok(planned) => break Ok(planned),
+                Err(Stop::Refused(refusal)) => break Err(refusal),
+                Err(Stop::Missing(_)) if loads == MAX_LOADS => {
+                    break Err(Refusal::new(Reason::Internal, "the rules ask for ever more"));
+                }
+                Err(Stop::Missing(needs)) => {
+                    loads += 1;
+                    store.load(&needs, &mut state).await?;
+                }
             }
-            if command.is_from_device()
-                && let Some(aggregate) = aggregate
-            {
-                seen.push(aggregate.device.get().id);
+        };
+        if command.action.is_from_device()
+            && !command.options.validate_only
+            && let Some(device) = command.action.serial().and_then(|serial| state.devices.get(&serial))
+        {
+            match &result {
+                Ok(_) => seen.push((device.id, false)),
+                Err(_) if !device.is_active() => seen.push((device.id, true)),
+                Err(_) => {}
             }
         }
-        results.push(planned);
+        results.push(result);
     }
-    let aggregates = || held.values().flatten();
-    let changes = Changes {
-        devices: aggregates().filter_map(|held| held.device.dirty()).collect(),
-        auth_clients: aggregates().flat_map(|held| held.auth_clients.values()).filter_map(Kept::dirty).collect(),
-        audit,
-        next_id,
-    };
-    let wrote = !changes.audit.is_empty();
+    let mut audit = Vec::new();
+    for (Submission { operation, command, .. }, result) in batch.iter().zip(&results) {
+        let Ok(planned) = result else { continue };
+        if command.options.validate_only {
+            continue;
+        }
+        audit.extend(planned.records.iter().map(|record| AuditRow {
+            at: now,
+            operation: operation.id,
+            caller: &operation.caller,
+            method: operation.method,
+            about: record.about,
+            name: &record.name,
+            generation: record.generation,
+            changes: super::notes::audit(&record.changes),
+        }));
+    }
+    let wrote = !audit.is_empty();
     if wrote {
-        store.apply(&changes).await?;
+        store.apply(&state, &audit, next_id).await?;
     } else {
         store.abandon().await?;
     }
     Ok(Applied { results, next_id, wrote, seen })
 }
 
-type Held = HashMap<SerialNumber, Option<Aggregate>>;
-
-async fn load(store: &mut dyn Writing, batch: &[Submission]) -> Result<Held, StoreError> {
-    // In one global order, so that servers that share a database cannot deadlock.
-    let mut serials: Vec<SerialNumber> = batch.iter().map(|submission| submission.command.serial()).collect();
-    serials.sort_unstable();
-    serials.dedup();
-    let mut held: Held = HashMap::with_capacity(serials.len());
-    let mut serial_of = HashMap::new();
-    for device in store.load_devices(&serials).await? {
-        serial_of.insert(device.id, device.serial);
-        held.insert(device.serial, Some(Aggregate { device: Kept::loaded(device), auth_clients: BTreeMap::new() }));
-    }
-    let mut wanted: Vec<DeviceId> = batch
-        .iter()
-        .filter_map(|Submission { command, .. }| {
-            let device = held.get(&command.serial())?.as_ref()?.device.get();
-            command.needs_vdoms(device).then_some(device.id)
-        })
-        .collect();
-    if wanted.is_empty() {
-        return Ok(held);
-    }
-    wanted.sort_unstable();
-    wanted.dedup();
-    for client in store.load_auth_clients(&wanted).await? {
-        let aggregate = serial_of.get(&client.device).and_then(|serial| held.get_mut(serial)?.as_mut());
-        if let Some(aggregate) = aggregate {
-            aggregate.auth_clients.insert(client.vdom, Kept::loaded(client));
+/// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.
+async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut State) -> Result<(), StoreError> {
+    let mut needs = Needs::default();
+    batch.iter().for_each(|submission| submission.command.action.foresee(&mut needs));
+    store.load(&needs, state).await?;
+    let mut needs = Needs::default();
+    for Submission { command, .. } in batch {
+        if let Some(device) = command.action.serial().and_then(|serial| state.devices.get(&serial)) {
+            command.action.foresee_of(device, &mut needs);
         }
     }
-    Ok(held)
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
+    Ok(())
 }

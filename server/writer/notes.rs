@@ -10,13 +10,17 @@ use tonic::Code;
 
 use super::Operation;
 use crate::feed::{DebugEvent, ValueChange};
-use crate::registry::{Answer, Change, Command, Item, Outcome, Planned, Refusal, SyncStatus};
+use crate::registry::{
+    After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus, UserItem,
+};
 
 /// One changed value, as the audit log keeps it.
 #[derive(Serialize)]
 struct AuditedChange<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vdom: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     field: &'a str,
     before: &'a str,
     after: &'a str,
@@ -26,11 +30,13 @@ struct AuditedChange<'a> {
 pub(super) fn audit(changes: &[Change]) -> String {
     let changes: Vec<AuditedChange<'_>> = changes
         .iter()
-        .map(|change| AuditedChange {
-            vdom: change.vdom.as_ref().map(muster_proto::VdomName::as_str),
-            field: change.field,
-            before: &change.before,
-            after: &change.after,
+        .map(|change| {
+            let (vdom, user) = match &change.subject {
+                Subject::Itself => (None, None),
+                Subject::Vdom(vdom) => (Some(vdom.as_str()), None),
+                Subject::User(vdom, user) => (Some(vdom.as_str()), Some(user.as_str())),
+            };
+            AuditedChange { vdom, user, field: change.field, before: &change.before, after: &change.after }
         })
         .collect();
     // Serialising texts into memory cannot fail.
@@ -45,51 +51,82 @@ pub(super) fn events(
     result: &Result<Planned, Refusal>,
     now: Timestamp,
 ) {
-    let serial = command.serial();
+    let serial = command.action.serial();
     let planned = match result {
-        Ok(planned) => planned,
-        Err(refusal) => {
-            into.push(terminal(operation, Some(serial), refusal.reason.code(), now).refused(refusal));
+        Ok(Planned { refused: Some(refusal), .. }) | Err(refusal) => {
+            into.push(terminal(operation, serial, refusal.reason.code(), now).refused(refusal));
             return;
         }
+        Ok(planned) => planned,
     };
-    if !command.validate_only() {
-        let of_device: Vec<ValueChange> =
-            planned.changes.iter().filter(|change| change.vdom.is_none()).map(value).collect();
-        if !of_device.is_empty() {
-            let mut event = event(operation, Some(serial), now);
-            (event.level, event.step) = (Level::Detail, "device");
-            event.message = Cow::Borrowed(outcome(planned.answer.outcome));
-            event.changes = of_device;
-            into.push(event);
+    let validate_only = command.options.validate_only;
+    if !validate_only {
+        for record in &planned.records {
+            let of_itself: Vec<ValueChange> =
+                record.changes.iter().filter(|change| change.subject == Subject::Itself).map(value).collect();
+            if !of_itself.is_empty() {
+                let mut event = event(operation, record.name.serial(), now);
+                event.level = Level::Detail;
+                event.message = match &record.name {
+                    Name::Device(_) => {
+                        event.step = "device";
+                        Cow::Borrowed(outcome(planned.answer.outcome))
+                    }
+                    Name::Resource(name) => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                };
+                event.changes = of_itself;
+                into.push(event);
+            }
         }
         for item in &planned.answer.items {
             if item.outcome != Outcome::Unchanged || item.reason.is_some() {
-                into.push(item_event(operation, serial, item, &planned.changes, now));
+                into.push(item_event(operation, serial, item, &planned.records, now));
+            }
+        }
+        for item in &planned.answer.users {
+            if item.outcome != Outcome::Unchanged || item.reason.is_some() {
+                into.push(user_event(operation, serial, item, now));
             }
         }
     }
-    let mut event = terminal(operation, Some(serial), Code::Ok, now);
-    event.message = Cow::Owned(summary(&planned.answer, command.validate_only()));
+    let mut event = terminal(operation, serial, Code::Ok, now);
+    event.message = Cow::Owned(summary(&planned.answer, validate_only));
     event.reason = planned.answer.reason;
     into.push(event);
 }
 
 fn item_event(
     operation: &Operation,
-    serial: SerialNumber,
+    serial: Option<SerialNumber>,
     item: &Item,
-    changes: &[Change],
+    records: &[Record],
     now: Timestamp,
 ) -> DebugEvent {
-    let mut event = event(operation, Some(serial), now);
-    event.level = if item.outcome == Outcome::Refused { Level::Warning } else { Level::Outcome };
+    let mut event = event(operation, serial, now);
+    event.level = level(item.outcome);
     event.step = "vdom";
     event.vdom = Some(item.vdom);
     event.message = Cow::Borrowed(outcome(item.outcome));
     event.reason = item.reason;
-    event.changes = changes.iter().filter(|change| change.vdom == Some(item.vdom)).map(value).collect();
+    let changes = records.iter().flat_map(|record| &record.changes);
+    event.changes = changes.filter(|change| change.subject == Subject::Vdom(item.vdom)).map(value).collect();
     event
+}
+
+/// What became of one user. Values stay in the audit log: e-mail addresses and mobile numbers are for few eyes.
+fn user_event(operation: &Operation, serial: Option<SerialNumber>, item: &UserItem, now: Timestamp) -> DebugEvent {
+    let mut event = event(operation, serial, now);
+    event.level = level(item.outcome);
+    event.step = "user";
+    event.vdom = Some(item.vdom);
+    let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
+    event.message = Cow::Owned(format!("user {} {}{detail}", item.username, outcome(item.outcome)));
+    event.reason = item.reason;
+    event
+}
+
+fn level(of: Outcome) -> Level {
+    if matches!(of, Outcome::Refused | Outcome::Held) { Level::Warning } else { Level::Outcome }
 }
 
 /// The last debug event of an operation.
@@ -144,14 +181,26 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Removed => "removed",
         Outcome::Restored => "restored",
         Outcome::Refused => "refused",
+        Outcome::Held => "held",
         Outcome::Unspecified => "unknown",
     }
 }
 
+/// The outcomes that a summary counts, in its order.
+const COUNTED: [Outcome; 7] = [
+    Outcome::Created,
+    Outcome::Updated,
+    Outcome::Restored,
+    Outcome::Removed,
+    Outcome::Refused,
+    Outcome::Held,
+    Outcome::Unchanged,
+];
+
 /// How an operation ended, in a line.
 fn summary(answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
-    if answer.auth_client.is_some() {
+    if matches!(answer.after, After::AuthClient(_)) {
         return format!("auth client {}{done}", outcome(answer.outcome));
     }
     let mut text = match answer.status {
@@ -159,7 +208,7 @@ fn summary(answer: &Answer, validate_only: bool) -> String {
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
         SyncStatus::Completed | SyncStatus::Unspecified => format!("device {}", outcome(answer.outcome)),
     };
-    for counted in [Outcome::Created, Outcome::Restored, Outcome::Removed, Outcome::Refused, Outcome::Unchanged] {
+    for counted in COUNTED {
         let count = answer.items.iter().filter(|item| item.outcome == counted).count();
         if count > 0 {
             let _ = write!(text, ", {count} {}", outcome(counted));

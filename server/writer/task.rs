@@ -13,7 +13,7 @@ use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::registry::{DeviceId, Refusal};
-use crate::store::{StoreError, Writing};
+use crate::store::{Seen, StoreError, Writing};
 
 /// How many commands one commit takes at most: bounds its size and how long its first caller waits. Measured: with 256
 /// calls in flight, neither larger ones nor waiting for more commands is faster.
@@ -31,7 +31,7 @@ pub struct WriterTask {
     clock: Arc<dyn Clock>,
     next_id: i64,
     /// When devices last called, not yet written.
-    seen: HashMap<DeviceId, Timestamp>,
+    seen: HashMap<DeviceId, Seen>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
 }
@@ -90,7 +90,11 @@ impl WriterTask {
             match batch::run(&mut *self.store, &part, self.next_id, now).await {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
-                    self.seen.extend(applied.seen.into_iter().map(|device| (device, now)));
+                    for (device, refused) in applied.seen {
+                        let seen = self.seen.entry(device).or_insert(Seen { at: now, refused: 0 });
+                        seen.at = now;
+                        seen.refused += i64::from(refused);
+                    }
                     // A batch that only read says nothing of a full disk.
                     if applied.wrote {
                         self.report_health(true);
@@ -132,7 +136,8 @@ impl WriterTask {
         for (submission, result) in batch.into_iter().zip(results) {
             notes::events(&mut events, &submission.operation, &submission.command, &result, now);
             // A caller that is gone by now finds the change done when it asks again.
-            let _ = submission.reply.send(result.map(|planned| planned.answer));
+            let answer = result.and_then(|planned| planned.refused.map_or(Ok(planned.answer), Err));
+            let _ = submission.reply.send(answer);
         }
         self.feed.record_all(events);
     }
@@ -176,16 +181,14 @@ impl WriterTask {
     }
 
     async fn flush(&mut self, most: usize) {
-        let seen: Vec<_> = self.seen.iter().take(most).map(|(device, time)| (*device, *time)).collect();
+        let seen: Vec<_> = self.seen.iter().take(most).map(|(device, seen)| (*device, *seen)).collect();
         if seen.is_empty() {
             return;
         }
         match self.store.touch(&seen).await {
             Ok(()) => {
-                for (device, time) in seen {
-                    if self.seen.get(&device) == Some(&time) {
-                        self.seen.remove(&device);
-                    }
+                for (device, _) in seen {
+                    self.seen.remove(&device);
                 }
             }
             // They are kept, and written with the next flush.

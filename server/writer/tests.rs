@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock::Clock;
 use crate::feed::{Feed, Scope};
+use crate::registry::{Action, Options};
 use crate::store::open_sqlite;
 
 const NOW: Timestamp = Timestamp::from_micros(5_000_000);
@@ -109,7 +110,7 @@ impl Bench {
         let mut connection = SqliteConnection::connect(&self.path().display().to_string()).await.unwrap();
         let text = "SELECT 'device' || json_array(id, serial, model, hostname, firmware, generation, hex(digest), \
                     created_at, updated_at, deleted_at) AS line FROM device \
-                    UNION ALL SELECT 'client' || json_array(id, device_id, vdom, realm_id, created_at, updated_at, \
+                    UNION ALL SELECT 'client' || json_array(id, owner_id, vdom, realm_id, created_at, updated_at, \
                     deleted_at) FROM auth_client \
                     UNION ALL SELECT 'audit' || json_array(at, hex(operation_id), caller, method, serial, changes) FROM audit \
                     UNION ALL SELECT 'next ' || next_id FROM register ORDER BY line";
@@ -127,34 +128,30 @@ fn names(text: &str) -> Vec<VdomName> {
 
 fn register(number: u8, vdoms: &str) -> Command {
     let info = DeviceInfo::default();
-    Command::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), validate_only: false })
+    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms) }).into()
 }
 
 fn command() -> impl Strategy<Value = Command> {
     let list = || prop::sample::subsequence(vec!["root", "a", "b", "#FOS_Administrator"], 0..=4);
     let list = || list().prop_map(|list| names(&list.join(" ")));
     let number = || 0_u8..3;
-    prop_oneof![
+    let action = prop_oneof![
         3 => (number(), list(), any::<bool>()).prop_map(|(number, vdoms, named)| {
             let hostname = if named { "h" } else { "" }.parse().unwrap();
             let info = DeviceInfo { hostname, ..DeviceInfo::default() };
-            Command::Register(Registration { serial: serial(number), info, vdoms, validate_only: false })
+            Action::Register(Registration { serial: serial(number), info, vdoms })
         }),
-        4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4), prop::bool::weighted(0.1)).prop_map(
-            |(number, list, base_generation, validate_only)| Command::Sync(Sync {
-                serial: serial(number),
-                info: DeviceInfo::default(),
-                full_list: Some(list),
-                base_generation,
-                digest: None,
-                validate_only,
-            })
-        ),
+        4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
+            let (info, full_list) = (DeviceInfo::default(), Some(list));
+            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None })
+        }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);
-            Command::Delete(Deletion { serial: serial(number), target, validate_only: false })
+            Action::Delete(Deletion { serial: serial(number), target })
         }),
-    ]
+    ];
+    (action, prop::bool::weighted(0.1))
+        .prop_map(|(action, validate_only)| Command { action, options: Options { validate_only, plan: None } })
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -214,7 +211,7 @@ async fn a_device_whose_row_is_damaged_fails_alone() {
     bench.batch(&[register(1, ""), register(2, "")]).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     // The writer remembers devices that it committed; it reads their VDOMs.
     let damage = "UPDATE auth_client SET vdom = char(27) \
-                  WHERE device_id = (SELECT id FROM device WHERE serial = 'FG101FTK00000001')";
+                  WHERE owner_id = (SELECT id FROM device WHERE serial = 'FG101FTK00000001')";
     bench.sql(damage).await;
     let answers = bench.batch(&[register(0, ""), register(1, "a"), register(2, "a")]).await;
     let reasons: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|refusal| refusal.reason)).collect();

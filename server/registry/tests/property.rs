@@ -1,6 +1,6 @@
 //! What holds after any sequence of commands.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -21,33 +21,27 @@ fn info() -> impl Strategy<Value = DeviceInfo> {
 
 /// Any command about the device. A digest, if given, is that of some report, so that it often is the right one.
 pub(in crate::registry) fn command() -> impl Strategy<Value = Command> {
-    let register = (names(), info(), prop::bool::weighted(0.1)).prop_map(|(vdoms, info, validate_only)| {
-        Command::Register(Registration { serial: serial(), info, vdoms, validate_only })
-    });
-    let sync = (names(), info(), prop::option::weighted(0.2, 0_i64..8), 0_u8..3, prop::bool::weighted(0.1)).prop_map(
-        |(list, info, base_generation, form, validate_only)| {
+    let register =
+        (names(), info()).prop_map(|(vdoms, info)| Action::Register(Registration { serial: serial(), info, vdoms }));
+    let sync = (names(), info(), prop::option::weighted(0.2, 0_i64..8), 0_u8..3).prop_map(
+        |(list, info, base_generation, form)| {
             let digest = (form > 0).then(|| digest(info.texts(), list.iter().copied()));
             let full_list = (form < 2).then_some(list);
-            Command::Sync(Sync { serial: serial(), info, full_list, base_generation, digest, validate_only })
+            Action::Sync(Sync { serial: serial(), info, full_list, base_generation, digest })
         },
     );
     let name = || prop::sample::select(NAMES.to_vec()).prop_map(vdom);
     let target = prop_oneof![4 => name().prop_map(Target::Vdom), 1 => Just(Target::WholeDevice)];
-    prop_oneof![
+    let action = prop_oneof![
         4 => register,
         6 => sync,
-        2 => target.prop_map(deletion),
-        1 => name().prop_map(|vdom| Command::DeleteAuthClient { serial: serial(), vdom, etag: None, validate_only: false }),
+        2 => target.prop_map(|target| Action::Delete(Deletion { serial: serial(), target })),
+        1 => name().prop_map(|vdom| Action::DeleteAuthClient { serial: serial(), vdom, etag: None }),
         1 => prop::option::of(0_i64..8)
-            .prop_map(|generation| Command::DeleteDevice { serial: serial(), generation, validate_only: false }),
-    ]
-}
-
-/// What is held, whether or not it must be written back.
-fn values(held: Option<&Aggregate>) -> Option<(Device, Vec<AuthClient>)> {
-    held.map(|held| {
-        (held.device.get().clone(), held.auth_clients.values().map(|client| client.get().clone()).collect())
-    })
+            .prop_map(|generation| Action::DeleteDevice { serial: serial(), generation }),
+    ];
+    (action, prop::bool::weighted(0.1))
+        .prop_map(|(action, validate_only)| Command { action, options: Options { validate_only, plan: None } })
 }
 
 proptest! {
@@ -56,16 +50,18 @@ proptest! {
         let mut register = Register::empty();
         for command in &commands {
             let before = register.clone();
-            let planned = register.plan(command);
-            if let Some(held) = &before.held
-                && !command.needs_vdoms(held.device.get())
-            {
+            let planned = register.plan(command.clone());
+            let mut foreseen = Needs::default();
+            if let Some(device) = before.held() {
+                command.action.foresee_of(device, &mut foreseen);
+            }
+            if before.held().is_some() && foreseen.is_empty() {
                 let mut bare = before.clone();
-                bare.held = Some(Aggregate { device: held.device.clone(), auth_clients: BTreeMap::new() });
-                let unloaded = bare.held.clone();
-                prop_assert_eq!(&bare.plan(command), &planned);
-                prop_assert_eq!((&bare.held, bare.next_id), (&unloaded, before.next_id));
-                prop_assert_eq!((&register.held, register.next_id), (&before.held, before.next_id));
+                bare.state.auth_clients = Table::default();
+                bare.state.whole.owners.clear();
+                prop_assert_eq!(&bare.plan(command.clone()), &planned);
+                prop_assert_eq!((&bare.values().0, bare.next_id), (&before.values().0, before.next_id));
+                prop_assert_eq!((register.values(), register.next_id), (before.values(), before.next_id));
             }
         }
     }
@@ -74,17 +70,17 @@ proptest! {
     fn the_generation_counts_the_changes_and_the_digest_tells_what_is_held(commands in prop::collection::vec(command(), 1..24)) {
         let mut register = Register::empty();
         for command in &commands {
-            let before = values(register.held.as_ref());
-            let planned = register.plan(command);
-            let after = values(register.held.as_ref());
-            let changed = !command.validate_only() && planned.as_ref().is_ok_and(|planned| !planned.changes.is_empty());
+            let before = register.values();
+            let planned = register.plan(command.clone());
+            let after = register.values();
+            let changed = !command.options.validate_only && planned.as_ref().is_ok_and(|planned| !planned.records.is_empty());
             prop_assert_eq!(changed, before != after);
-            let generation = |held: &Option<(Device, Vec<AuthClient>)>| held.as_ref().map_or(0, |held| held.0.generation);
+            let generation = |held: &(Vec<Device>, Vec<AuthClient>)| held.0.first().map_or(0, |device| device.generation);
             prop_assert_eq!(generation(&after), generation(&before) + i64::from(changed));
-            if let Some(held) = &register.held {
-                prop_assert_eq!(held.device.get().digest, digest(held.device.get().info.texts(), held.active_vdoms()));
-                let deleted = held.device.get().deleted_at.is_some();
-                prop_assert!(!deleted || held.active_vdoms().count() == 0);
+            if let Some(device) = register.held() {
+                let vdoms = register.active_vdoms();
+                prop_assert!(device.is_active() || vdoms.is_empty());
+                prop_assert_eq!(device.digest, digest(device.info.texts(), vdoms));
             }
         }
     }
@@ -93,13 +89,13 @@ proptest! {
     fn a_report_that_is_repeated_at_once_changes_nothing(commands in prop::collection::vec(command(), 1..24)) {
         let mut register = Register::empty();
         for command in &commands {
-            let first = register.plan(command);
-            let before = values(register.held.as_ref());
-            let again = register.plan(command);
-            if !command.validate_only() {
-                prop_assert!(again.as_ref().map_or(true, |again| again.changes.is_empty()), "{:?} then {:?}", first, again);
+            let first = register.plan(command.clone());
+            let before = register.values();
+            let again = register.plan(command.clone());
+            if !command.options.validate_only {
+                prop_assert!(again.as_ref().map_or(true, |again| again.records.is_empty()), "{:?} then {:?}", first, again);
             }
-            prop_assert_eq!(values(register.held.as_ref()), before);
+            prop_assert_eq!(register.values(), before);
         }
     }
 
@@ -108,10 +104,10 @@ proptest! {
         let mut register = Register::empty();
         let mut ids: HashMap<Option<VdomName>, i64> = HashMap::new();
         for command in &commands {
-            let _ = register.plan(command);
-            let Some(held) = &register.held else { continue };
-            let clients = held.auth_clients.iter().map(|(vdom, client)| (Some(*vdom), client.get().id.0));
-            for (name, id) in clients.chain([(None, held.device.get().id.0)]) {
+            let _ = register.plan(command.clone());
+            let (devices, clients) = register.values();
+            let clients = clients.iter().map(|client| (Some(client.vdom), client.id.0));
+            for (name, id) in clients.chain(devices.iter().map(|device| (None, device.id.0))) {
                 prop_assert_eq!(*ids.entry(name).or_insert(id), id);
                 prop_assert!(id < register.next_id);
             }

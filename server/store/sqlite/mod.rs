@@ -1,23 +1,31 @@
 //! The embedded store: one SQLite file, one connection that writes, a few that read.
 
+mod audit;
+mod auth_client;
+mod device;
+mod entity;
+mod load;
+mod read;
+mod realm;
+mod recent;
+mod text;
+mod user;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::Timestamp;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::recent::{Memory, Recent};
-use super::sqlite_read::SqliteReading;
-use super::sqlite_text::{MAX_ROWS, Shape, list, round, values};
-use super::{Changes, StoreError, Writing, rows};
-use crate::registry::{AuthClient, Device, DeviceId};
+use super::{AuditRow, Seen, StoreError, Writing};
+use crate::registry::{DeviceId, Needs, State};
+use read::SqliteReading;
+use recent::{Memory, Recent};
+use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("store/migrations/sqlite");
 
@@ -50,7 +58,7 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .await
         .map_err(|error| open(explain(&error)))?;
     let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM device").fetch_all(&mut connection).await?;
-    let known = serials.iter().map(|serial| rows::serial(serial)).collect::<Result<_, _>>()?;
+    let known = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
     Ok((SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known) }, SqliteReading::new(reading)))
 }
 
@@ -91,52 +99,17 @@ pub struct SqliteWriting {
 /// How many texts are kept; shapes beyond that are rare, and made anew.
 const MAX_TEXTS: usize = 512;
 
-type SqliteQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-fn pad(mut query: SqliteQuery<'_>, parameters: usize) -> SqliteQuery<'_> {
-    for _ in 0..parameters {
-        query = query.bind(None::<i64>);
-    }
-    query
-}
-
-fn bind_device<'q>(query: SqliteQuery<'q>, device: &'q Device) -> SqliteQuery<'q> {
-    let [model, hostname, firmware] = device.info.texts();
-    query
-        .bind(device.id.0)
-        .bind(device.serial.as_str())
-        .bind(model)
-        .bind(hostname)
-        .bind(firmware)
-        .bind(device.generation)
-        .bind(device.digest.as_slice())
-        .bind(device.created_at.micros())
-        .bind(device.updated_at.micros())
-        .bind(device.deleted_at.map(Timestamp::micros))
-        .bind(device.last_seen_at.micros())
-}
-
-fn bind_auth_client<'q>(query: SqliteQuery<'q>, client: &'q AuthClient) -> SqliteQuery<'q> {
-    query
-        .bind(client.id.0)
-        .bind(client.device.0)
-        .bind(client.vdom.as_str())
-        .bind(client.realm.0)
-        .bind(client.created_at.micros())
-        .bind(client.updated_at.micros())
-        .bind(client.deleted_at.map(Timestamp::micros))
-}
-
 impl SqliteWriting {
     /// One text for each shape, so that its prepared statement is found again.
-    fn text(&mut self, shape: Shape) -> Arc<str> {
+    fn text(&mut self, writes: &Writes<'_>) -> Arc<str> {
+        let shape = writes.shape();
         if let Some(text) = self.texts.get(&shape) {
             return Arc::clone(text);
         }
         if self.texts.len() >= MAX_TEXTS {
             self.texts.clear();
         }
-        let text: Arc<str> = shape.text().into();
+        let text: Arc<str> = writes.text().into();
         self.texts.insert(shape, Arc::clone(&text));
         text
     }
@@ -149,79 +122,28 @@ impl Writing for SqliteWriting {
     }
 
     // No transaction is needed to load: this connection is the only one that writes.
-    async fn load_devices(&mut self, serials: &[SerialNumber]) -> Result<Vec<Device>, StoreError> {
-        let mut devices = Vec::with_capacity(serials.len());
-        let mut faded = Vec::new();
-        for serial in serials {
-            match self.recent.recall(serial) {
-                Memory::New => {}
-                Memory::Faded => faded.push(*serial),
-                Memory::Fresh(device) => devices.push(device),
-            }
-        }
-        for serials in faded.chunks(MAX_ROWS) {
-            let count = round(serials.len());
-            let text = format!("SELECT {} FROM device WHERE serial IN ({})", rows::DEVICE, list(count));
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for serial in serials {
-                query = query.bind(serial.as_str());
-            }
-            for row in pad(query, count - serials.len()).fetch_all(&mut self.connection).await? {
-                let device = rows::device(&row)?;
-                self.recent.note(&device);
-                devices.push(device);
-            }
-        }
-        Ok(devices)
+    async fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.load_all(needs, state).await
     }
 
-    async fn load_auth_clients(&mut self, devices: &[DeviceId]) -> Result<Vec<AuthClient>, StoreError> {
-        let mut clients = Vec::new();
-        for devices in devices.chunks(MAX_ROWS) {
-            let count = round(devices.len());
-            let text = format!("SELECT {} FROM auth_client WHERE device_id IN ({})", rows::AUTH_CLIENT, list(count));
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for device in devices {
-                query = query.bind(device.0);
-            }
-            for row in pad(query, count - devices.len()).fetch_all(&mut self.connection).await? {
-                clients.push(rows::auth_client(&row)?);
-            }
-        }
-        Ok(clients)
-    }
-
-    async fn apply(&mut self, changes: &Changes<'_>) -> Result<(), StoreError> {
-        let counts = (changes.devices.len(), changes.auth_clients.len(), changes.audit.len());
-        let shape = Shape::of(counts.0, counts.1, counts.2);
-        let (devices, auth_clients, audit) = shape.padding(counts);
-        let text = self.text(shape);
-        let mut arguments = SqliteArguments::default();
-        // Room for all at once: growing by doubling costs more than filling.
-        arguments.reserve(shape.parameters(), 0);
-        let mut query = sqlx::query_with(AssertSqlSafe(text), arguments);
-        query = pad(changes.devices.iter().fold(query, |query, device| bind_device(query, device)), devices);
-        query = changes.auth_clients.iter().fold(query, |query, client| bind_auth_client(query, client));
-        query = pad(query, auth_clients);
-        for row in &changes.audit {
-            query = query
-                .bind(row.at.micros())
-                .bind(row.operation.to_bytes().to_vec())
-                .bind(row.caller)
-                .bind(row.method)
-                .bind(row.serial.as_str())
-                .bind(row.changes.as_str());
-        }
-        query = pad(query, audit).bind(changes.next_id).bind(changes.next_id);
-        if let Err(error) = query.execute(&mut self.connection).await {
+    async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
+        let mut writes = Writes::new(false);
+        writes.write(state.settings.changed());
+        writes.write(state.realms.changed());
+        writes.write(state.clusters.changed());
+        writes.write(state.devices.changed());
+        writes.write(state.auth_clients.changed());
+        writes.write(state.users.changed());
+        writes.write(state.user_refs.changed());
+        writes.write(audit.iter());
+        let text = self.text(&writes);
+        if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
             // The statement that failed left the transaction open, unless SQLite ended it itself.
             let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-            self.recent.doubt(changes.devices.iter().copied());
+            self.recent.doubt(state);
             return Err(error.into());
         }
-        for device in &changes.devices {
-            self.recent.note(device);
-        }
+        self.recent.note_all(state);
         Ok(())
     }
 
@@ -229,16 +151,20 @@ impl Writing for SqliteWriting {
         Ok(())
     }
 
-    async fn touch(&mut self, seen: &[(DeviceId, Timestamp)]) -> Result<(), StoreError> {
+    async fn touch(&mut self, seen: &[(DeviceId, Seen)]) -> Result<(), StoreError> {
         for seen in seen.chunks(MAX_ROWS) {
             let count = round(seen.len());
-            let mut text = String::from("UPDATE device SET last_seen_at = seen.column2 FROM (");
-            values(&mut text, count, 2);
-            text.push_str(") AS seen WHERE device.id = seen.column1 AND device.last_seen_at < seen.column2");
-            let query = seen.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, (device, time)| {
-                query.bind(device.0).bind(time.micros())
+            let mut text = String::from(
+                "UPDATE device SET last_seen_at = max(last_seen_at, seen.column2), contacts = contacts + seen.column3 FROM (",
+            );
+            values(&mut text, count, 3);
+            text.push_str(
+                ") AS seen WHERE device.id = seen.column1 AND (device.last_seen_at < seen.column2 OR seen.column3 > 0)",
+            );
+            let query = seen.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, (device, seen)| {
+                query.bind(device.0).bind(seen.at.micros()).bind(seen.refused)
             });
-            pad(query, (count - seen.len()) * 2).execute(&mut self.connection).await?;
+            pad(query, (count - seen.len()) * 3).execute(&mut self.connection).await?;
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use muster_proto::{Pattern, SerialNumber};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::{AuthClientRow, Reading, StoreError, rows};
+use super::super::{AuthClientRow, Reading, StoreError};
+use super::entity::{Entity, parse};
 use crate::registry::{AuthClient, Device};
 
 /// The connections that read.
@@ -102,11 +103,26 @@ impl List {
 }
 
 const AUTH_CLIENTS_FROM: &str =
-    "auth_client JOIN device ON device.id = auth_client.device_id JOIN realm ON realm.id = auth_client.realm_id";
+    "auth_client JOIN device ON device.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
+
+/// The columns of [`auth_client_row`], in its order.
+fn auth_client_columns() -> String {
+    format!("{}, device.serial, realm.name", AuthClient::columns())
+}
+
+/// An auth client with its device and its realm.
+fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
+    let behind = AuthClient::COLUMNS.len();
+    Ok(AuthClientRow {
+        client: AuthClient::read(row)?,
+        serial: parse::<SerialNumber>(row, behind, "device", "serial")?,
+        realm: row.try_get(behind + 1)?,
+    })
+}
 
 fn auth_clients() -> List {
     List {
-        columns: [rows::AUTH_CLIENT, rows::AUTH_CLIENT_ROW].concat(),
+        columns: auth_client_columns(),
         from: AUTH_CLIENTS_FROM,
         table: "auth_client",
         fields: &[("serial_number", "device.serial"), ("vdom", "auth_client.vdom"), ("realm", "realm.name")],
@@ -115,7 +131,7 @@ fn auth_clients() -> List {
 
 fn devices() -> List {
     List {
-        columns: rows::DEVICE.to_owned(),
+        columns: Device::columns(),
         from: "device",
         table: "device",
         fields: &[
@@ -131,18 +147,18 @@ fn devices() -> List {
 impl Reading for SqliteReading {
     async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError> {
         let mut snapshot = self.pool.begin().await?;
-        let text = format!("SELECT {} FROM device WHERE serial = ?", rows::DEVICE);
+        let text = format!("SELECT {} FROM device WHERE serial = ?", Device::columns());
         let found = sqlx::query(AssertSqlSafe(text)).bind(serial.as_str()).fetch_optional(&mut *snapshot).await?;
         let Some(row) = found else { return Ok(None) };
-        let device = rows::device(&row)?;
-        let text = format!("SELECT {} FROM auth_client WHERE device_id = ? ORDER BY vdom", rows::AUTH_CLIENT);
-        let found = sqlx::query(AssertSqlSafe(text)).bind(device.id.0).fetch_all(&mut *snapshot).await?;
-        let clients = found.iter().map(rows::auth_client).collect::<Result<_, _>>()?;
+        let device = Device::read(&row)?;
+        let text = format!("SELECT {} FROM auth_client WHERE owner_id = ? ORDER BY vdom", AuthClient::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(device.owner().0).fetch_all(&mut *snapshot).await?;
+        let clients = found.iter().map(AuthClient::read).collect::<Result<_, _>>()?;
         Ok(Some((device, clients)))
     }
 
     async fn auth_client(&self, name: AuthClientName) -> Result<Option<AuthClientRow>, StoreError> {
-        let select = format!("SELECT {}{} FROM {AUTH_CLIENTS_FROM}", rows::AUTH_CLIENT, rows::AUTH_CLIENT_ROW);
+        let select = format!("SELECT {} FROM {AUTH_CLIENTS_FROM}", auth_client_columns());
         let query = match name {
             AuthClientName::Id(id) => sqlx::query(AssertSqlSafe(format!("{select} WHERE auth_client.id = ?"))).bind(id),
             AuthClientName::Vdom(serial, vdom) => {
@@ -151,17 +167,17 @@ impl Reading for SqliteReading {
                     .bind(vdom.to_string())
             }
         };
-        query.fetch_optional(&self.pool).await?.as_ref().map(rows::auth_client_row).transpose()
+        query.fetch_optional(&self.pool).await?.as_ref().map(auth_client_row).transpose()
     }
 
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError> {
         let (page, total) = self.list(&auth_clients(), query).await?;
-        Ok((page.iter().map(rows::auth_client_row).collect::<Result<_, _>>()?, total))
+        Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
-        Ok((page.iter().map(rows::device).collect::<Result<_, _>>()?, total))
+        Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
     }
 
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {

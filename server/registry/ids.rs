@@ -1,0 +1,31 @@
+//! Ids. All come from one sequence of the register and are never given to anything else, so that an id alone tells what it is of.
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)+) => {
+        $($(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub i64);)+
+    };
+}
+
+ids! {
+    /// The id of a device.
+    DeviceId;
+    /// The id of a cluster.
+    ClusterId;
+    /// The id of whoever auth clients belong to: a device, a cluster, or a Web app.
+    OwnerId;
+    /// The id of an auth client.
+    AuthClientId;
+    /// The id of a realm.
+    RealmId;
+    /// The id of a user.
+    UserId;
+    /// The id of a user reference.
+    UserRefId;
+}
+
+impl RealmId {
+    /// The realm that always exists (domain sheet, section 1.9).
+    pub const DEFAULT: Self = Self(1);
+}

@@ -1,0 +1,253 @@
+//! What is known of the register while a batch is worked through, and what is missing to decide.
+//!
+//! The rules look things up here and nowhere else. A look-up of what was never loaded ends the command in [`Stop::Missing`]; what it did so far
+//! is taken back, what it needs is loaded, and it is planned again. So a rule need not say beforehand what it will read.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest};
+
+use super::table::Table;
+use super::{
+    AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+};
+
+/// What the rules know of the register.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The settings.
+    pub settings: Table<(), Settings>,
+    /// Devices.
+    pub devices: Table<SerialNumber, Device>,
+    /// Clusters.
+    pub clusters: Table<ClusterId, Cluster>,
+    /// Auth clients.
+    pub auth_clients: Table<(OwnerId, VdomName), AuthClient>,
+    /// Realms.
+    pub realms: Table<RealmId, Realm>,
+    /// Users.
+    pub users: Table<(RealmId, UserKey), User>,
+    /// User references.
+    pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// What is known as a whole: nothing of it is missing from the tables above.
+    pub whole: Needs,
+}
+
+/// Keys to be loaded. In their order, so that servers that share a database lock rows in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Devices.
+    pub devices: BTreeSet<SerialNumber>,
+    /// Owners with all of their auth clients, deleted ones too.
+    pub owners: BTreeSet<OwnerId>,
+    /// Clusters with their member devices.
+    pub clusters: BTreeSet<ClusterId>,
+    /// Realms, by id.
+    pub realms: BTreeSet<RealmId>,
+    /// Realms, by name.
+    pub realm_names: BTreeSet<RealmName>,
+    /// Users.
+    pub users: BTreeSet<(RealmId, UserKey)>,
+    /// User references.
+    pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
+    /// Auth clients with all of their references, deleted ones too, and the users behind them.
+    pub client_users: BTreeSet<AuthClientId>,
+}
+
+impl Needs {
+    /// Whether nothing is needed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a command could not be worked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The rules do not allow it.
+    Refused(Refusal),
+    /// Something was not loaded.
+    Missing(Box<Needs>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Needs> for Stop {
+    fn from(needs: Needs) -> Self {
+        Self::Missing(Box::new(needs))
+    }
+}
+
+/// Does the same to every table: each is of another type.
+macro_rules! each_table {
+    ($state:expr, $call:ident) => {{
+        $state.settings.$call();
+        $state.devices.$call();
+        $state.clusters.$call();
+        $state.auth_clients.$call();
+        $state.realms.$call();
+        $state.users.$call();
+        $state.user_refs.$call();
+    }};
+}
+
+impl State {
+    /// Keeps what the command at hand did.
+    pub(super) fn keep(&mut self) {
+        each_table!(self, keep);
+    }
+
+    /// Takes back what the command at hand did.
+    pub(super) fn take_back(&mut self) {
+        each_table!(self, take_back);
+    }
+
+    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows.
+    pub(super) fn found(&self) -> String {
+        let mut text = String::new();
+        macro_rules! found {
+            ($($table:ident),+) => {
+                $(for (key, value) in self.$table.found() {
+                    text.push_str(&format!("{key:?}={value:?};"));
+                })+
+            };
+        }
+        found!(devices, clusters, auth_clients, users, user_refs);
+        // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
+        for (_, settings) in self.settings.found() {
+            text.push_str(&format!("{:?};", settings.map(Settings::etag)));
+        }
+        for (id, realm) in self.realms.found() {
+            text.push_str(&format!("{id:?}={:?};", realm.map(Realm::etag)));
+        }
+        text
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        // The store always loads them; a register without them has those of a new one.
+        self.settings.get(&()).unwrap_or(&Settings::NEW)
+    }
+
+    /// A device, if it was ever registered.
+    pub fn device(&self, serial: SerialNumber) -> Result<Option<&Device>, Stop> {
+        if self.devices.knows(&serial) {
+            return Ok(self.devices.get(&serial));
+        }
+        Err(Needs { devices: [serial].into(), ..Needs::default() }.into())
+    }
+
+    /// Whose auth clients a device works with, if it was ever registered.
+    pub fn owner(&self, serial: SerialNumber) -> Result<Option<OwnerId>, Stop> {
+        Ok(self.device(serial)?.map(Device::owner))
+    }
+
+    /// A cluster.
+    pub fn cluster(&self, id: ClusterId) -> Result<Option<&Cluster>, Stop> {
+        if self.whole.clusters.contains(&id) {
+            return Ok(self.clusters.get(&id));
+        }
+        Err(Needs { clusters: [id].into(), ..Needs::default() }.into())
+    }
+
+    /// The auth clients of an owner by VDOM, deleted ones too.
+    pub fn clients(&self, owner: OwnerId) -> Result<impl Iterator<Item = &AuthClient>, Stop> {
+        if !self.whole.owners.contains(&owner) {
+            return Err(Needs { owners: [owner].into(), ..Needs::default() }.into());
+        }
+        let behind = (OwnerId(owner.0.saturating_add(1)), VdomName::FIRST);
+        Ok(self
+            .auth_clients
+            .range((Bound::Included((owner, VdomName::FIRST)), Bound::Excluded(behind)))
+            .map(|(_, client)| client))
+    }
+
+    /// One auth client, deleted or not.
+    pub fn client(&self, owner: OwnerId, vdom: VdomName) -> Result<Option<&AuthClient>, Stop> {
+        let key = (owner, vdom);
+        if !self.auth_clients.knows(&key) && !self.whole.owners.contains(&owner) {
+            return Err(Needs { owners: [owner].into(), ..Needs::default() }.into());
+        }
+        Ok(self.auth_clients.get(&key))
+    }
+
+    /// The VDOMs of an owner that are in use, by name, pseudo-VDOMs too.
+    pub fn active_vdoms(&self, owner: OwnerId) -> Result<Vec<VdomName>, Stop> {
+        Ok(self.clients(owner)?.filter(|client| client.is_active()).map(|client| client.vdom).collect())
+    }
+
+    /// A realm, deleted or not.
+    pub fn realm(&self, id: RealmId) -> Result<Option<&Realm>, Stop> {
+        if self.realms.knows(&id) {
+            return Ok(self.realms.get(&id));
+        }
+        Err(Needs { realms: [id].into(), ..Needs::default() }.into())
+    }
+
+    /// The realm of this name, deleted or not.
+    pub fn realm_named(&self, name: &RealmName) -> Result<Option<&Realm>, Stop> {
+        // One that the batch made or renamed is found here too.
+        let found = self.realms.iter().map(|(_, realm)| realm).find(|realm| realm.name == *name);
+        if found.is_some() || self.whole.realm_names.contains(name) {
+            return Ok(found);
+        }
+        Err(Needs { realm_names: [name.clone()].into(), ..Needs::default() }.into())
+    }
+
+    /// A user, gone or not.
+    pub fn user(&self, realm: RealmId, key: &UserKey) -> Result<Option<&User>, Stop> {
+        let key = (realm, key.clone());
+        if self.users.knows(&key) {
+            return Ok(self.users.get(&key));
+        }
+        Err(Needs { users: [key].into(), ..Needs::default() }.into())
+    }
+
+    /// A user reference, gone or not.
+    pub fn user_ref(&self, client: AuthClientId, key: &UserKey) -> Result<Option<&UserRef>, Stop> {
+        let key = (client, key.clone());
+        if self.user_refs.knows(&key) || self.whole.client_users.contains(&client) {
+            return Ok(self.user_refs.get(&key));
+        }
+        Err(Needs { user_refs: [key].into(), ..Needs::default() }.into())
+    }
+
+    /// Every reference of an auth client, gone ones too; the users behind them are known then.
+    pub fn user_refs_of(&self, client: AuthClientId) -> Result<impl Iterator<Item = &UserRef>, Stop> {
+        if !self.whole.client_users.contains(&client) {
+            return Err(Needs { client_users: [client].into(), ..Needs::default() }.into());
+        }
+        let (first, behind) =
+            ((client, UserKey::new("")), (AuthClientId(client.0.saturating_add(1)), UserKey::new("")));
+        Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
+    }
+
+    /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.
+    pub(super) fn seal(&mut self, serial: SerialNumber, now: Timestamp) -> Result<(), Stop> {
+        let Some((owner, cluster)) = self.device(serial)?.map(|device| (device.owner(), device.cluster)) else {
+            return Ok(());
+        };
+        let vdoms = self.active_vdoms(owner)?;
+        let members = match cluster {
+            None => vec![serial],
+            Some(cluster) => {
+                let members = self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default();
+                members.into_iter().map(|(serial, _)| serial).collect()
+            }
+        };
+        for member in members {
+            if let Some(device) = self.devices.change(&member) {
+                device.generation += 1;
+                device.digest = digest(device.info.texts(), vdoms.iter().copied());
+                device.updated_at = now;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Users, and their references: a person in a realm, and that person on one auth client.
+
+use muster_proto::{Email, MobileNumber, Timestamp, UserKey, UserKind, Username};
+
+use super::{AuthClientId, RealmId, UserId, UserRefId};
+
+/// A person in a realm. It is there as long as an auth client refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Its realm.
+    pub realm: RealmId,
+    /// What makes it the same person.
+    pub key: UserKey,
+    /// The name as it was first given.
+    pub username: Username,
+    /// Whether an admin has disabled it; it counts towards the quota all the same (domain sheet, section 1.10).
+    pub disabled: bool,
+    /// How many auth clients refer to it.
+    pub references: i64,
+    /// When it came.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When the last reference went; `None` while it is there.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What an auth client says of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserAttributes {
+    /// The name on this auth client.
+    pub username: Username,
+    /// Where it gets its activation code.
+    pub email: Email,
+    /// Where it gets its SMS, if anywhere.
+    pub mobile: Option<MobileNumber>,
+    /// Where it comes from.
+    pub kind: UserKind,
+    /// Whether it may authenticate here.
+    pub active: bool,
+}
+
+/// A person on one auth client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRef {
+    /// Its id.
+    pub id: UserRefId,
+    /// The auth client.
+    pub client: AuthClientId,
+    /// What makes it the same person: the user's key in the realm of the auth client.
+    pub key: UserKey,
+    /// The person.
+    pub user: UserId,
+    /// What the auth client says of it.
+    pub attributes: UserAttributes,
+    /// When it came.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it went; `None` while it is there.
+    pub deleted_at: Option<Timestamp>,
+}

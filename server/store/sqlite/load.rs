@@ -1,0 +1,186 @@
+//! Loading what a batch needs: one set-based query for each table.
+
+use muster_proto::{SerialNumber, UserKey};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::super::StoreError;
+use super::entity::{Entity, SqliteQuery};
+use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
+use crate::registry::{AuthClient, Cluster, Device, MemberRole, Needs, Realm, Settings, State, User, UserRef};
+
+/// A serial number as `device.serial` holds it.
+pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
+    text.parse().map_err(|_| StoreError::Inconsistent { table: "device", column: "serial", value: text.to_owned() })
+}
+
+/// `(?,?),(?,?)`: a list of pairs.
+fn pairs(count: usize) -> String {
+    let mut text = "(?,?),".repeat(count);
+    text.pop();
+    text
+}
+
+impl SqliteWriting {
+    /// The rows whose `column` is one of the keys.
+    async fn select<'q, E: Entity, K>(
+        &mut self,
+        column: &str,
+        keys: &'q [K],
+        bind: impl Fn(SqliteQuery<'q>, &'q K) -> SqliteQuery<'q>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let mut found = Vec::new();
+        for keys in keys.chunks(MAX_ROWS) {
+            let count = round(keys.len());
+            let text = format!("SELECT {} FROM {} WHERE {column} IN ({})", E::columns(), E::TABLE, list(count));
+            let query = keys.iter().fold(sqlx::query(AssertSqlSafe(text)), &bind);
+            found.extend(pad(query, count - keys.len()).fetch_all(&mut self.connection).await?);
+        }
+        Ok(found)
+    }
+
+    /// The rows whose two columns are one of the pairs.
+    async fn select_pairs<E: Entity>(
+        &mut self,
+        columns: &str,
+        keys: &[(i64, &UserKey)],
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let mut found = Vec::new();
+        for keys in keys.chunks(MAX_ROWS) {
+            let count = round(keys.len());
+            let text =
+                format!("SELECT {} FROM {} WHERE ({columns}) IN (VALUES {})", E::columns(), E::TABLE, pairs(count));
+            let query = keys
+                .iter()
+                .fold(sqlx::query(AssertSqlSafe(text)), |query, (id, key)| query.bind(*id).bind(key.as_str()));
+            found.extend(pad(query, (count - keys.len()) * 2).fetch_all(&mut self.connection).await?);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn load_all(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.load_settings(state).await?;
+        self.load_devices(needs, state).await?;
+        self.load_clusters(needs, state).await?;
+        self.load_auth_clients(needs, state).await?;
+        self.load_realms(needs, state).await?;
+        self.load_users(needs, state).await
+    }
+
+    async fn load_settings(&mut self, state: &mut State) -> Result<(), StoreError> {
+        if state.settings.knows(&()) {
+            return Ok(());
+        }
+        if let Some(settings) = self.recent.settings() {
+            state.settings.load((), Some(settings.clone()));
+            return Ok(());
+        }
+        let text = format!("SELECT {} FROM settings", Settings::columns());
+        let settings = Settings::read(&sqlx::query(AssertSqlSafe(text)).fetch_one(&mut self.connection).await?)?;
+        self.recent.note_settings(&settings);
+        state.settings.load((), Some(settings));
+        Ok(())
+    }
+
+    async fn load_devices(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let mut faded = Vec::new();
+        for serial in &needs.devices {
+            match self.recent.recall(serial) {
+                Memory::New => state.devices.load(*serial, None),
+                Memory::Faded => faded.push(*serial),
+                Memory::Fresh(device) => state.devices.load(*serial, Some(device)),
+            }
+        }
+        if faded.is_empty() {
+            return Ok(());
+        }
+        for row in self.select::<Device, _>("serial", &faded, |query, serial| query.bind(serial.as_str())).await? {
+            let device = Device::read(&row)?;
+            self.recent.note(&device);
+            state.devices.load(device.serial, Some(device));
+        }
+        faded.into_iter().for_each(|serial| state.devices.load(serial, None));
+        Ok(())
+    }
+
+    async fn load_clusters(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let ids: Vec<i64> = needs.clusters.iter().map(|id| id.0).collect();
+        for row in self.select::<Cluster, _>("id", &ids, |query, id| query.bind(id)).await? {
+            let mut cluster = Cluster::read(&row)?;
+            let text = format!("SELECT {}, device.member_role FROM device WHERE cluster_id = ?", Device::columns());
+            let members = sqlx::query(AssertSqlSafe(text)).bind(cluster.id.0).fetch_all(&mut self.connection).await?;
+            for row in members {
+                let device = Device::read(&row)?;
+                let role: Option<i64> = row.try_get(Device::COLUMNS.len())?;
+                let role = if role == Some(1) { MemberRole::Primary } else { MemberRole::Secondary };
+                cluster.members.push((device.serial, role));
+                state.devices.load(device.serial, Some(device));
+            }
+            state.clusters.load(cluster.id, Some(cluster));
+        }
+        for id in &needs.clusters {
+            state.clusters.load(*id, None);
+            state.whole.clusters.insert(*id);
+        }
+        Ok(())
+    }
+
+    async fn load_auth_clients(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let owners: Vec<i64> = needs.owners.iter().map(|owner| owner.0).collect();
+        for row in self.select::<AuthClient, _>("owner_id", &owners, |query, id| query.bind(id)).await? {
+            let client = AuthClient::read(&row)?;
+            state.auth_clients.load((client.owner, client.vdom), Some(client));
+        }
+        state.whole.owners.extend(&needs.owners);
+        Ok(())
+    }
+
+    async fn load_realms(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let mut unknown = Vec::new();
+        for id in &needs.realms {
+            match self.recent.realm(id) {
+                Some(realm) => state.realms.load(*id, Some(realm)),
+                None => unknown.push(id.0),
+            }
+        }
+        let names: Vec<_> = needs.realm_names.iter().collect();
+        let mut rows = self.select::<Realm, _>("id", &unknown, |query, id| query.bind(id)).await?;
+        rows.extend(self.select::<Realm, _>("name", &names, |query, name| query.bind(name.as_str())).await?);
+        for row in rows {
+            let realm = Realm::read(&row)?;
+            self.recent.note_realm(&realm);
+            state.realms.load(realm.id, Some(realm));
+        }
+        needs.realms.iter().for_each(|id| state.realms.load(*id, None));
+        state.whole.realm_names.extend(needs.realm_names.iter().cloned());
+        Ok(())
+    }
+
+    async fn load_users(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let keys: Vec<_> = needs.users.iter().map(|(realm, key)| (realm.0, key)).collect();
+        let mut users = self.select_pairs::<User>("realm_id, user_key", &keys).await?;
+        let keys: Vec<_> = needs.user_refs.iter().map(|(client, key)| (client.0, key)).collect();
+        let mut refs = self.select_pairs::<UserRef>("auth_client_id, user_key", &keys).await?;
+        for client in &needs.client_users {
+            let text = format!("SELECT {} FROM user_ref WHERE auth_client_id = ?", UserRef::columns());
+            refs.extend(sqlx::query(AssertSqlSafe(text)).bind(client.0).fetch_all(&mut self.connection).await?);
+            let text = format!(
+                "SELECT {} FROM user_ref JOIN user ON user.id = user_ref.user_id WHERE user_ref.auth_client_id = ?",
+                User::columns()
+            );
+            users.extend(sqlx::query(AssertSqlSafe(text)).bind(client.0).fetch_all(&mut self.connection).await?);
+            state.whole.client_users.insert(*client);
+        }
+        for row in users {
+            let user = User::read(&row)?;
+            state.users.load((user.realm, user.key.clone()), Some(user));
+        }
+        for row in refs {
+            let user_ref = UserRef::read(&row)?;
+            state.user_refs.load((user_ref.client, user_ref.key.clone()), Some(user_ref));
+        }
+        needs.users.iter().for_each(|key| state.users.load(key.clone(), None));
+        needs.user_refs.iter().for_each(|key| state.user_refs.load(key.clone(), None));
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! What the writing connection remembers of what it committed: it is the only one that writes, so what it remembers is true.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use muster_proto::SerialNumber;
+
+use crate::registry::{Device, Realm, RealmId, Settings, State};
+
+/// How many devices are remembered as a whole, about 300 bytes each.
+const DEVICES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+/// How many realms are.
+const REALMS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// What is in the database.
+#[derive(Debug)]
+pub(super) struct Recent {
+    /// Every serial number that was ever registered: a new device needs no look-up to be known as new.
+    known: HashSet<SerialNumber>,
+    devices: LruCache<SerialNumber, Device>,
+    realms: LruCache<RealmId, Realm>,
+    settings: Option<Settings>,
+}
+
+/// What is remembered of a device.
+pub(super) enum Memory {
+    /// It was never registered.
+    New,
+    /// It is in the database, and must be read.
+    Faded,
+    /// It is in the database, as it is here.
+    Fresh(Device),
+}
+
+impl Recent {
+    /// Remembers these serial numbers, and nothing else yet.
+    pub(super) fn new(known: HashSet<SerialNumber>) -> Self {
+        Self { known, devices: LruCache::new(DEVICES), realms: LruCache::new(REALMS), settings: None }
+    }
+
+    /// What is remembered of a device.
+    pub(super) fn recall(&mut self, serial: &SerialNumber) -> Memory {
+        match self.devices.get(serial) {
+            Some(device) => Memory::Fresh(device.clone()),
+            None if self.known.contains(serial) => Memory::Faded,
+            None => Memory::New,
+        }
+    }
+
+    /// A realm, if it is remembered.
+    pub(super) fn realm(&mut self, id: &RealmId) -> Option<Realm> {
+        self.realms.get(id).cloned()
+    }
+
+    /// The settings, if they are remembered.
+    pub(super) fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
+    }
+
+    /// Notes a device that was read, or committed.
+    pub(super) fn note(&mut self, device: &Device) {
+        self.known.insert(device.serial);
+        self.devices.put(device.serial, device.clone());
+    }
+
+    /// Notes a realm that was read, or committed.
+    pub(super) fn note_realm(&mut self, realm: &Realm) {
+        self.realms.put(realm.id, realm.clone());
+    }
+
+    /// Notes the settings, as read or committed.
+    pub(super) fn note_settings(&mut self, settings: &Settings) {
+        self.settings = Some(settings.clone());
+    }
+
+    /// Notes what was committed.
+    pub(super) fn note_all(&mut self, state: &State) {
+        state.devices.changed().for_each(|device| self.note(device));
+        state.realms.changed().for_each(|realm| self.note_realm(realm));
+        state.settings.changed().for_each(|settings| self.note_settings(settings));
+    }
+
+    /// Forgets what things are like: it is not certain what a failed commit left behind. New serial numbers may be in the database too.
+    pub(super) fn doubt(&mut self, state: &State) {
+        self.devices.clear();
+        self.realms.clear();
+        self.settings = None;
+        self.known.extend(state.devices.changed().map(|device| device.serial));
+    }
+}
