@@ -55,6 +55,7 @@ fn item(item: &VdomOutcome) -> Option<String> {
         Ok(Outcome::Removed) => "removed",
         Ok(Outcome::Restored) => "restored",
         Ok(Outcome::Refused) => "refused",
+        Ok(Outcome::Held) => "held",
         Ok(Outcome::Unspecified) | Err(_) => "outcome not known to this client",
     };
     let mut line = format!("{}: {outcome}", printable(&item.vdom));
