@@ -49,7 +49,7 @@ pub(crate) fn registration(serial_number: String) -> v1::RegisterRequest {
         serial_number,
         info: Some(info()),
         vdoms: vdoms(&["root", "sales", "dmz"]),
-        validate_only: false,
+        ..Default::default()
     }
 }
 

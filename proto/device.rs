@@ -156,9 +156,7 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         }
         let base_generation = wire.base_generation;
         match serial {
-            Some(serial) if check.is_clean() => {
-                Ok(Self { serial, info, full_list, base_generation, digest })
-            }
+            Some(serial) if check.is_clean() => Ok(Self { serial, info, full_list, base_generation, digest }),
             _ => Err(check.invalid()),
         }
     }
