@@ -1,7 +1,8 @@
 //! What callers ask of the register.
 
+use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::{SerialNumber, VdomName, digest};
+use muster_proto::{SerialNumber, Text, VdomName, digest};
 
 use super::{Device, Needs};
 
@@ -32,6 +33,8 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -47,6 +50,20 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+    },
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
     },
 }
 
@@ -64,14 +81,18 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::Hello(hello) => Some(hello.serial),
+            Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. }
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. } => Some(*serial),
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Hello(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -88,6 +109,8 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
+            Self::RequestSync { .. } | Self::SetDeviceDebug { .. } => false,
             Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
         };
         if reads_vdoms {

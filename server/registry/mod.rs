@@ -9,10 +9,11 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`, `channel`.
 
 mod answer;
 mod auth_client;
+mod channel;
 mod command;
 mod contact;
 mod delete;
@@ -94,10 +95,13 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish),
     }
 }
 

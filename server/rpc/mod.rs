@@ -3,12 +3,14 @@
 
 mod auth_client;
 mod call;
+mod channel;
 mod debug_log;
 mod device;
 mod device_admin;
 mod gate;
 mod health;
 mod limits;
+mod lines;
 mod log;
 mod status;
 mod unhandled;
@@ -33,6 +35,7 @@ pub use health::Health;
 
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::presence::Presence;
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -58,6 +61,8 @@ pub struct Parts {
     pub store: Arc<dyn Reading>,
     /// Changes.
     pub writer: Writer,
+    /// Channels.
+    pub presence: Presence,
 }
 
 /// What every call passes before its service.
@@ -65,13 +70,13 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
-    let Parts { clock, feed, store, writer } = parts;
+    let Parts { clock, feed, store, writer, presence } = parts;
     let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store));
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
+    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
-    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
+    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer, presence };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
