@@ -19,6 +19,7 @@ mod delete;
 mod device;
 mod ids;
 mod plan_id;
+mod reach;
 mod realm;
 mod report;
 mod settings;
@@ -27,6 +28,8 @@ mod table;
 mod tombstone;
 mod user;
 mod users;
+
+use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
@@ -37,6 +40,7 @@ pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -53,6 +57,10 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// Which realms the caller may touch.
+    pub reach: &'a Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 impl Context<'_> {
@@ -60,6 +68,11 @@ impl Context<'_> {
         let id = *self.next_id;
         *self.next_id += 1;
         id
+    }
+
+    /// Whether the caller may touch what is in this realm. What it may not touch is answered as if it had never been.
+    fn may_touch(&self, realm: RealmId) -> bool {
+        self.reach.covers(realm)
     }
 }
 
@@ -79,6 +92,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
         }
+    }
+    if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
+        && planned.looked_at_clients()
+    {
+        planned.realms = state.realms_of(serial);
     }
     if result.is_ok() && !options.validate_only {
         state.keep();
