@@ -18,6 +18,7 @@ mod contact;
 mod delete;
 mod device;
 mod ids;
+mod key;
 mod plan_id;
 mod realm;
 mod report;
@@ -37,6 +38,7 @@ pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use key::Proof;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -53,6 +55,8 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
+    pub proof: Option<&'a Proof>,
 }
 
 impl Context<'_> {

@@ -71,7 +71,7 @@ impl Register {
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let command = command.into();
         loop {
-            let mut context = Context { now, next_id: &mut self.next_id, caller: "test" };
+            let mut context = Context { now, next_id: &mut self.next_id, caller: "test", proof: None };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
                 Err(Stop::Refused(refusal)) => return Err(refusal),

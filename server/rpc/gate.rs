@@ -118,7 +118,8 @@ impl Gate {
         };
         let permit = shared.limits.admit(key);
         let id = OperationId::new(at, rand::rng().random());
-        let operation = Operation { id, at, method: method.name, caller: label };
+        let proof = about.and_then(|_| peer?.proof());
+        let operation = Operation { id, at, method: method.name, caller: label, proof };
         let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),

@@ -33,7 +33,8 @@ pub(super) async fn run(
     let mut results = Vec::with_capacity(batch.len());
     let mut seen = Vec::new();
     for Submission { operation, command, .. } in batch {
-        let mut context = Context { now, next_id: &mut next_id, caller: &operation.caller };
+        let mut context =
+            Context { now, next_id: &mut next_id, caller: &operation.caller, proof: operation.proof.as_deref() };
         let mut loads = 0;
         let result = loop {
             match plan(&mut state, command, &mut context) {

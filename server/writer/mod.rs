@@ -16,7 +16,7 @@ pub(crate) use notes::terminal;
 pub use task::WriterTask;
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Refusal};
+use crate::registry::{Answer, Command, Proof, Refusal};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -32,6 +32,8 @@ pub struct Operation {
     pub method: &'static str,
     /// Who called, as in "device:FG101FTK19002788".
     pub caller: Arc<str>,
+    /// How the device proved itself, if it calls itself.
+    pub proof: Option<Arc<Proof>>,
 }
 
 /// A command on its way to the database.
