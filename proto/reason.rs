@@ -85,7 +85,7 @@ reasons! {
     /// The caller named a device that it may not speak for, or watch.
     IdentityMismatch, "IDENTITY_MISMATCH", PermissionDenied, "name the serial number of the client certificate, or call through a relay that may speak for the device";
     /// Callers of this kind may not make this call.
-    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token";
+    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token whose role allows it: read-only tokens change nothing, and tokens of some realms touch nothing else";
     /// No such device was ever registered.
     DeviceUnknown, "DEVICE_UNKNOWN", NotFound, "check the serial number; the device registers itself with its first sync";
     /// The device never had such a VDOM.

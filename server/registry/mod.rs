@@ -20,6 +20,7 @@ mod device;
 mod ids;
 mod key;
 mod plan_id;
+mod reach;
 mod realm;
 mod report;
 mod settings;
@@ -28,6 +29,8 @@ mod table;
 mod tombstone;
 mod user;
 mod users;
+
+use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
@@ -39,6 +42,7 @@ pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -57,6 +61,10 @@ pub struct Context<'a> {
     pub caller: &'a str,
     /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
     pub proof: Option<&'a Proof>,
+    /// Which realms the caller may touch.
+    pub reach: &'a Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 impl Context<'_> {
@@ -64,6 +72,11 @@ impl Context<'_> {
         let id = *self.next_id;
         *self.next_id += 1;
         id
+    }
+
+    /// Whether the caller may touch what is in this realm. What it may not touch is answered as if it had never been.
+    fn may_touch(&self, realm: RealmId) -> bool {
+        self.reach.covers(realm)
     }
 }
 
@@ -83,6 +96,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
         }
+    }
+    if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
+        && planned.looked_at_clients()
+    {
+        planned.realms = state.realms_of(serial);
     }
     if result.is_ok() && !options.validate_only {
         state.keep();

@@ -228,6 +228,13 @@ impl State {
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
     }
 
+    /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.
+    pub(super) fn realms_of(&self, serial: SerialNumber) -> Vec<(VdomName, RealmId)> {
+        let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
+        let known = self.clients(owner).ok().into_iter().flatten();
+        known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
     /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.
     pub(super) fn seal(&mut self, serial: SerialNumber, now: Timestamp) -> Result<(), Stop> {
         let Some((owner, cluster)) = self.device(serial)?.map(|device| (device.owner(), device.cluster)) else {

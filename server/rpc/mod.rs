@@ -10,6 +10,7 @@ mod gate;
 mod health;
 mod limits;
 mod log;
+mod methods;
 mod status;
 mod unhandled;
 mod wire;
@@ -30,6 +31,7 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tower::layer::util::{Identity, Stack};
 
 pub use health::Health;
+pub use methods::{Access, Audience, Extent, METHODS, Method};
 
 use crate::clock::Clock;
 use crate::feed::Feed;

@@ -7,6 +7,7 @@ mod batch;
 mod notes;
 mod task;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use muster_proto::{Reason, Timestamp};
@@ -16,7 +17,7 @@ pub(crate) use notes::terminal;
 pub use task::WriterTask;
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Proof, Refusal};
+use crate::registry::{Answer, Command, Proof, Reach, Refusal};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -34,6 +35,10 @@ pub struct Operation {
     pub caller: Arc<str>,
     /// How the device proved itself, if it calls itself.
     pub proof: Option<Arc<Proof>>,
+    /// Which realms the caller may touch.
+    pub reach: Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 /// A command on its way to the database.

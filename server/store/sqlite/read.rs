@@ -59,6 +59,8 @@ struct List {
     table: &'static str,
     /// The column behind each field that may be compared or ordered by.
     fields: &'static [(&'static str, &'static str)],
+    /// What holds of rows in some realms, whose ids stand in the place of `{}`. Nothing of a list without realms is in any.
+    in_realms: Option<&'static str>,
 }
 
 impl List {
@@ -71,6 +73,10 @@ impl List {
         let mut conditions: Vec<String> = query.filter.iter().map(|comparison| self.condition(comparison)).collect();
         if !query.show_deleted {
             conditions.push(format!("{}.deleted_at IS NULL", self.table));
+        }
+        if let Some(realms) = &query.realms {
+            let ids: Vec<String> = realms.iter().map(i64::to_string).collect();
+            conditions.push(self.in_realms.map_or_else(|| "0".to_owned(), |text| text.replace("{}", &ids.join(", "))));
         }
         let clause = |conditions: &[String]| {
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
@@ -137,8 +143,13 @@ fn auth_clients() -> List {
         from: AUTH_CLIENTS_FROM,
         table: "auth_client",
         fields: &[("serial_number", OWNER_SERIAL), ("vdom", "auth_client.vdom"), ("realm", "realm.name")],
+        in_realms: Some("auth_client.realm_id IN ({})"),
     }
 }
+
+/// A device is in the realms of its auth clients, deleted ones too.
+const DEVICE_IN_REALMS: &str = "EXISTS (SELECT 1 FROM auth_client WHERE auth_client.owner_id = coalesce(device.cluster_id, device.id) \
+    AND auth_client.realm_id IN ({}))";
 
 fn devices() -> List {
     List {
@@ -151,6 +162,7 @@ fn devices() -> List {
             ("hostname", "device.hostname"),
             ("firmware", "device.firmware"),
         ],
+        in_realms: Some(DEVICE_IN_REALMS),
     }
 }
 
