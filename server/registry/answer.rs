@@ -221,6 +221,8 @@ pub struct Refusal {
     pub message: String,
     /// The quota that is used up, if that is why.
     pub quota: Option<Box<QuotaUse>>,
+    /// What a caller may act on without reading the message, by name; as in the epoch that is current.
+    pub details: Vec<(&'static str, String)>,
 }
 
 /// A quota that is used up.
@@ -239,7 +241,14 @@ pub struct QuotaUse {
 impl Refusal {
     /// A refusal for a reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), quota: None }
+        Self { reason, message: message.into(), quota: None, details: Vec::new() }
+    }
+
+    /// The same refusal, with a value that the caller may act on.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.details.push((name, value.to_string()));
+        self
     }
 }
 

@@ -18,6 +18,7 @@ mod contact;
 mod delete;
 mod device;
 mod ids;
+mod key;
 mod plan_id;
 mod quota;
 mod reach;
@@ -42,6 +43,7 @@ pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use key::Proof;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
@@ -59,6 +61,8 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
+    pub proof: Option<&'a Proof>,
     /// Which realms the caller may touch.
     pub reach: &'a Reach,
     /// Where the call comes from, if the device itself calls.

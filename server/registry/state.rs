@@ -254,10 +254,7 @@ impl State {
         let vdoms = self.active_vdoms(owner)?;
         let members = match cluster {
             None => vec![serial],
-            Some(cluster) => {
-                let members = self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default();
-                members.into_iter().map(|(serial, _)| serial).collect()
-            }
+            Some(cluster) => self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default(),
         };
         for member in members {
             if let Some(device) = self.devices.change(&member) {

@@ -76,8 +76,14 @@ impl Register {
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let command = command.into();
         loop {
-            let mut context =
-                Context { now, next_id: &mut self.next_id, caller: "test", reach: &self.reach, address: None };
+            let mut context = Context {
+                now,
+                next_id: &mut self.next_id,
+                caller: "test",
+                reach: &self.reach,
+                address: None,
+                proof: None,
+            };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
                 Err(Stop::Refused(refusal)) => return Err(refusal),

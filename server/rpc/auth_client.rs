@@ -38,7 +38,7 @@ impl AuthClients {
 /// Where the page behind `row` starts.
 fn position(query: &Query, row: &AuthClientRow) -> Position {
     let key = match query.order.key {
-        Some("serial_number") => row.serial.to_string(),
+        Some("serial_number") => row.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         Some("vdom") => row.client.vdom.to_string(),
         _ => String::new(),
     };
@@ -72,7 +72,7 @@ impl AuthClientService for AuthClients {
     ) -> Result<Response<v1::GetAuthClientResponse>, Status> {
         let work = async |call: &mut Call, message: v1::GetAuthClientRequest| {
             let row = self.find(call, &message.name).await?;
-            call.concerns(row.serial);
+            row.serial.into_iter().for_each(|serial| call.concerns(serial));
             Ok(v1::GetAuthClientResponse { auth_client: Some(wire::auth_client(&row)) })
         };
         self.gate.unary(&GET, request, work).await
@@ -85,10 +85,14 @@ impl AuthClientService for AuthClients {
         let work = async |call: &mut Call, message: v1::DeleteAuthClientRequest| {
             // Which device and VDOM an id stands for never changes, so the writer can be asked by these.
             let row = self.find(call, &message.name).await?;
-            call.concerns(row.serial);
+            let Some(serial) = row.serial else {
+                let message = "its users are on another auth client now, and nothing is left to delete";
+                return Err(Failure::new(Reason::AuthClientUnknown, message));
+            };
+            call.concerns(serial);
             let options = options(message.validate_only, &message.plan_id);
             let action = Action::DeleteAuthClient {
-                serial: row.serial,
+                serial,
                 vdom: row.client.vdom,
                 etag: (!message.etag.is_empty()).then_some(message.etag),
             };

@@ -107,7 +107,8 @@ impl Gate {
             Ok(Caller::Device(_)) => (Reach::Everything, peer.map(|peer| peer.remote_addr().ip())),
             _ => (Reach::Everything, None),
         };
-        let operation = Operation { id, at, method: method.name, caller: label, reach, address };
+        let proof = about.and_then(|_| peer?.proof());
+        let operation = Operation { id, at, method: method.name, caller: label, reach, address, proof };
         let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),

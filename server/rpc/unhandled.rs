@@ -91,8 +91,15 @@ impl UnhandledLayer {
         let failure = Failure::new(reason, message);
         let at = self.clock.now();
         let id = OperationId::new(at, rand::rng().random());
-        let operation =
-            Operation { id, at, method: "unhandled", caller: Arc::from(""), reach: Reach::Everything, address: None };
+        let operation = Operation {
+            id,
+            at,
+            method: "unhandled",
+            caller: Arc::from(""),
+            reach: Reach::Everything,
+            address: None,
+            proof: None,
+        };
         log::operation(&operation, None, reason.code(), reason.as_str(), std::time::Duration::ZERO);
         self.feed.record(terminal(&operation, None, reason.code(), at).refused(&failure.refusal));
         failure.status(id).into_http()

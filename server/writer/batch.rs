@@ -47,6 +47,7 @@ pub(super) async fn run(
             caller: &operation.caller,
             reach: &operation.reach,
             address: operation.address,
+            proof: operation.proof.as_deref(),
         };
         let mut loads = 0;
         let result = loop {

@@ -17,7 +17,7 @@ pub(crate) use notes::terminal;
 pub use task::WriterTask;
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Reach, Refusal};
+use crate::registry::{Answer, Command, Proof, Reach, Refusal};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -33,6 +33,8 @@ pub struct Operation {
     pub method: &'static str,
     /// Who called, as in "device:FG101FTK19002788".
     pub caller: Arc<str>,
+    /// How the device proved itself, if it calls itself.
+    pub proof: Option<Arc<Proof>>,
     /// Which realms the caller may touch.
     pub reach: Reach,
     /// Where the call comes from, if the device itself calls.

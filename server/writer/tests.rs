@@ -72,6 +72,7 @@ impl Bench {
             caller: "device:X".into(),
             reach: Reach::Everything,
             address: None,
+            proof: None,
         };
         self.writer.submit(operation, command)
     }
