@@ -118,6 +118,8 @@ pub struct Query {
     pub order: Order,
     /// Whether deleted items are listed too.
     pub show_deleted: bool,
+    /// Only what is in these realms, by id; `None` for everything. It comes from the role of the caller, never from the request.
+    pub realms: Option<Vec<i64>>,
     /// What ties a page token to the other fields of the request.
     fingerprint: [u8; 8],
 }
@@ -142,10 +144,16 @@ impl Query {
         match (size, comparisons, order, after) {
             (Some(size), Some(filter), Some(order), Some(after)) => {
                 let page_size = if size == 0 { DEFAULT_PAGE } else { size.min(MAX_PAGE) };
-                Ok(Self { page_size, after, filter, order, show_deleted, fingerprint })
+                Ok(Self { page_size, after, filter, order, show_deleted, realms: None, fingerprint })
             }
             _ => Err(check.invalid()),
         }
+    }
+
+    /// The same query, for what is in these realms only; `None` for everything.
+    #[must_use]
+    pub fn within(self, realms: Option<Vec<i64>>) -> Self {
+        Self { realms, ..self }
     }
 
     /// The page token for what comes behind `last`.

@@ -85,7 +85,7 @@ reasons! {
     /// The caller named a device that it may not speak for, or watch.
     IdentityMismatch, "IDENTITY_MISMATCH", PermissionDenied, "name the serial number of the client certificate, or call through a relay that may speak for the device";
     /// Callers of this kind may not make this call.
-    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token";
+    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token whose role allows it: read-only tokens change nothing, and tokens of some realms touch nothing else";
     /// No such device was ever registered.
     DeviceUnknown, "DEVICE_UNKNOWN", NotFound, "check the serial number; the device registers itself with its first sync";
     /// The device never had such a VDOM.
@@ -114,8 +114,8 @@ reasons! {
     PlanStale, "PLAN_STALE", Aborted, "ask for a new plan with validate_only, look at it, and apply that one";
     /// Another writer changed the device in between.
     StaleGeneration, "STALE_GENERATION", Aborted, "read the current generation, check what changed, and try again";
-    /// The auth client changed since its etag was read.
-    EtagMismatch, "ETAG_MISMATCH", Aborted, "read the auth client again and retry with its new etag";
+    /// It changed since its etag was read.
+    EtagMismatch, "ETAG_MISMATCH", Aborted, "read it again, check what changed, and retry with its new etag";
     /// The caller makes calls faster than it may.
     RateLimited, "RATE_LIMITED", ResourceExhausted, "wait for the retry delay";
     /// The caller has as many calls in flight as it may.
@@ -134,6 +134,40 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such realm was ever made.
+    RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms, deleted ones too";
+    /// Another realm has this name, or had it before it was deleted.
+    RealmNameTaken, "REALM_NAME_TAKEN", AlreadyExists, "choose another name; a deleted realm of this name comes back with UndeleteRealm";
+    /// The realm "default" always exists.
+    RealmDefault, "REALM_DEFAULT", FailedPrecondition, "leave the realm \"default\" as it is; it can be empty, and it can have a quota";
+    /// Auth clients or users are in the realm.
+    RealmNotEmpty, "REALM_NOT_EMPTY", FailedPrecondition, "move its auth clients to another realm with MoveAuthClients, or delete them";
+    /// The realm is deleted.
+    RealmDeleted, "REALM_DELETED", FailedPrecondition, "bring the realm back with UndeleteRealm, or name another one";
+    /// In multi-realm mode no users come to an auth client in the realm "default".
+    RealmRequired, "REALM_REQUIRED", FailedPrecondition, "an admin must move the auth client to a realm of its own with MoveAuthClients, or turn multi_realm_mode off";
+    /// The realm has as many users as its quota allows.
+    RealmQuotaExceeded, "REALM_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota of the realm, or delete users of it; disabled users count";
+    /// The register as a whole has as many users as its quota allows.
+    UserQuotaExceeded, "USER_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota in the settings, or delete users; disabled users count";
+    /// What is left of the quota of the register is allocated to other realms.
+    QuotaAllocatedElsewhere, "QUOTA_ALLOCATED_ELSEWHERE", ResourceExhausted, "an admin must lower user_quota of the realms that do not use theirs, give this realm one of its own, raise user_quota in the settings, or turn share_quota on";
+    /// A quota is now below what is in use.
+    QuotaBelowUse, "QUOTA_BELOW_USE", Ok, "nobody is removed, and no user can be added until enough are deleted";
+    /// The realms are promised more users than the register may have.
+    QuotaOverallocated, "QUOTA_OVERALLOCATED", Ok, "lower user_quota of some realms, or raise user_quota in the settings: until then whoever adds users first has them";
+    /// A setting cannot change while there are users.
+    SettingLocked, "SETTING_LOCKED", FailedPrecondition, "change fold_usernames only while the register has no users: it decides which of them are the same";
+    /// The auth client is deleted.
+    AuthClientDeleted, "AUTH_CLIENT_DELETED", FailedPrecondition, "bring the auth client back first: with UndeleteAuthClient, or with the next sync of its device";
+    /// There never was such a user.
+    UserUnknown, "USER_UNKNOWN", NotFound, "check the name; list the users";
+    /// Two users of the same name became one.
+    UsersMerged, "USERS_MERGED", Ok, "check that both names are the same person; if not, rename one of them on its device before the move";
+    /// A user stays in its realm for other auth clients, and is in the new realm as well.
+    UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
+    /// The user is gone here, and the devices are not told.
+    UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
     /// A channel that does not begin with a hello, or that has a second one.
     ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
     /// Nothing was heard on a channel for two and a half heartbeat intervals.

@@ -226,8 +226,15 @@ impl Clock for Wall {
 fn presence() -> (Presence, Operation) {
     let clock = Arc::new(Wall(Instant::now()));
     let at = clock.now();
-    let operation =
-        Operation { id: OperationId::new(at, 1), at, method: "Channel", caller: Arc::from("device:FG101FTK00000001") };
+    let operation = Operation {
+        id: OperationId::new(at, 1),
+        at,
+        method: "Channel",
+        caller: Arc::from("device:FG101FTK00000001"),
+        proof: None,
+        reach: crate::registry::Reach::Everything,
+        address: None,
+    };
     let feed = Feed::new(1 << 20, 7, clock.clone());
     (Presence::new(ChannelSettings::default(), clock, feed), operation)
 }

@@ -2,12 +2,13 @@
 
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::Registration;
-use muster_proto::{Reason, SerialNumber, Text};
+use muster_proto::{SerialNumber, Text};
 
 use super::command::is_digest_of;
 use super::contact::may_call;
+use super::delete::{known, unknown};
 use super::report::register;
-use super::{Answer, Change, Context, Device, Name, Outcome, Planned, Refusal, State, Stop, SyncStatus};
+use super::{Answer, Change, Context, Device, Name, Outcome, Planned, Reach, State, Stop, SyncStatus};
 
 /// A device opens its channel. A device that is not known yet is registered, as by any other call; no VDOM but "root" is added.
 pub(super) fn hello(state: &mut State, hello: &Hello, context: &mut Context<'_>) -> Result<Planned, Stop> {
@@ -27,15 +28,25 @@ pub(super) fn hello(state: &mut State, hello: &Hello, context: &mut Context<'_>)
 }
 
 /// An admin has a device told to sync. Nothing of the register changes; the wish is noted.
-pub(super) fn request_sync(state: &mut State, serial: SerialNumber, why: &Text) -> Result<Planned, Stop> {
-    let device = known(state, serial)?;
+pub(super) fn request_sync(
+    state: &mut State,
+    serial: SerialNumber,
+    why: &Text,
+    context: &Context<'_>,
+) -> Result<Planned, Stop> {
+    let device = present(state, serial, context)?;
     let why = if why.is_empty() { "requested" } else { why.as_str() };
     Ok(noted(device, Change::value("sync_now", "", why)))
 }
 
 /// An admin asks a device for debug lines. Nothing of the register changes; the wish is noted.
-pub(super) fn set_debug(state: &mut State, serial: SerialNumber, wish: &DebugWish) -> Result<Planned, Stop> {
-    let device = known(state, serial)?;
+pub(super) fn set_debug(
+    state: &mut State,
+    serial: SerialNumber,
+    wish: &DebugWish,
+    context: &Context<'_>,
+) -> Result<Planned, Stop> {
+    let device = present(state, serial, context)?;
     let DebugWish { components, level_mask, duration } = wish;
     let after = if *level_mask == 0 {
         "off".to_owned()
@@ -46,10 +57,14 @@ pub(super) fn set_debug(state: &mut State, serial: SerialNumber, wish: &DebugWis
     Ok(noted(device, Change::value("debug", "", after)))
 }
 
-/// A device that was registered, and that may call.
-fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
-    let unknown = || Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"));
-    let device = state.device(serial)?.ok_or_else(unknown)?;
+/// A device that was registered, that may call, and that the admin may see.
+fn present<'a>(state: &'a State, serial: SerialNumber, context: &Context<'_>) -> Result<&'a Device, Stop> {
+    let device = known(state, serial)?;
+    if *context.reach != Reach::Everything
+        && !state.clients(device.owner())?.any(|client| context.may_touch(client.realm))
+    {
+        return Err(unknown(serial).into());
+    }
     may_call(device)?;
     Ok(device)
 }

@@ -19,15 +19,21 @@ mod contact;
 mod delete;
 mod device;
 mod ids;
+mod key;
 mod plan_id;
+mod quota;
+mod reach;
 mod realm;
 mod report;
 mod settings;
+mod settle;
 mod state;
 mod table;
 mod tombstone;
 mod user;
 mod users;
+
+use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
@@ -38,6 +44,8 @@ pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use key::Proof;
+pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -54,6 +62,12 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
+    pub proof: Option<&'a Proof>,
+    /// Which realms the caller may touch.
+    pub reach: &'a Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 impl Context<'_> {
@@ -62,6 +76,11 @@ impl Context<'_> {
         *self.next_id += 1;
         id
     }
+
+    /// Whether the caller may touch what is in this realm. What it may not touch is answered as if it had never been.
+    fn may_touch(&self, realm: RealmId) -> bool {
+        self.reach.covers(realm)
+    }
 }
 
 /// Works out what a command does: changes `state` accordingly and answers. A command that is refused, that is only to be validated, or that
@@ -69,7 +88,10 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context);
+    let mut result = decide(state, action, context).and_then(|mut planned| {
+        planned.records.extend(settle::settle(state, context)?);
+        Ok(planned)
+    });
     if let Ok(planned) = &mut result
         && (options.validate_only || options.plan.is_some())
     {
@@ -80,6 +102,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
         }
+    }
+    if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
+        && planned.looked_at_clients()
+    {
+        planned.realms = state.realms_of(serial);
     }
     if result.is_ok() && !options.validate_only {
         state.keep();
@@ -100,8 +127,8 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
-        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why),
-        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }
 }
 

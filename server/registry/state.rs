@@ -53,6 +53,8 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// Every realm with a quota of its own.
+    pub quota_realms: bool,
 }
 
 impl Needs {
@@ -200,6 +202,15 @@ impl State {
         Err(Needs { realm_names: [name.clone()].into(), ..Needs::default() }.into())
     }
 
+    /// The realms in use that have a quota of their own.
+    pub fn quota_realms(&self) -> Result<impl Iterator<Item = &Realm>, Stop> {
+        if !self.whole.quota_realms {
+            return Err(Needs { quota_realms: true, ..Needs::default() }.into());
+        }
+        let realms = self.realms.iter().map(|(_, realm)| realm);
+        Ok(realms.filter(|realm| realm.user_quota.is_some() && realm.is_active()))
+    }
+
     /// A user, gone or not.
     pub fn user(&self, realm: RealmId, key: &UserKey) -> Result<Option<&User>, Stop> {
         let key = (realm, key.clone());
@@ -228,6 +239,13 @@ impl State {
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
     }
 
+    /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.
+    pub(super) fn realms_of(&self, serial: SerialNumber) -> Vec<(VdomName, RealmId)> {
+        let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
+        let known = self.clients(owner).ok().into_iter().flatten();
+        known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
     /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.
     pub(super) fn seal(&mut self, serial: SerialNumber, now: Timestamp) -> Result<(), Stop> {
         let Some((owner, cluster)) = self.device(serial)?.map(|device| (device.owner(), device.cluster)) else {
@@ -236,10 +254,7 @@ impl State {
         let vdoms = self.active_vdoms(owner)?;
         let members = match cluster {
             None => vec![serial],
-            Some(cluster) => {
-                let members = self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default();
-                members.into_iter().map(|(serial, _)| serial).collect()
-            }
+            Some(cluster) => self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default(),
         };
         for member in members {
             if let Some(device) = self.devices.change(&member) {

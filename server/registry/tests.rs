@@ -2,6 +2,7 @@
 
 mod deletion;
 mod property;
+mod quota;
 mod report;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
@@ -50,13 +51,17 @@ struct Register {
     state: State,
     now: i64,
     next_id: i64,
+    /// What the caller of the commands may touch.
+    reach: Reach,
 }
 
 impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
-        Self { state, now: 0, next_id: 1_000 }
+        let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
+        state.realms.load(RealmId::DEFAULT, Some(default));
+        Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
     fn with(names: &str) -> Self {
@@ -71,7 +76,14 @@ impl Register {
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let command = command.into();
         loop {
-            let mut context = Context { now, next_id: &mut self.next_id, caller: "test" };
+            let mut context = Context {
+                now,
+                next_id: &mut self.next_id,
+                caller: "test",
+                reach: &self.reach,
+                address: None,
+                proof: None,
+            };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
                 Err(Stop::Refused(refusal)) => return Err(refusal),
@@ -134,6 +146,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
     state.whole.client_users.extend(needs.client_users);
+    state.whole.quota_realms |= needs.quota_realms;
 }
 
 /// The items of an answer, in a line.

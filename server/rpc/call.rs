@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use muster_proto::admin::Query;
 use muster_proto::{Reason, SerialNumber};
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::Caller;
 use crate::operation::OperationId;
-use crate::registry::{Action, Answer, Command, Options};
+use crate::registry::{Action, Answer, Command, Options, Reach, RealmId};
 use crate::writer::{Operation, Writer, terminal};
 
 /// What a call leaves behind.
@@ -129,6 +130,21 @@ impl Call {
 
     pub(super) fn operation(&self) -> &Operation {
         &self.trace.operation
+    }
+
+    /// Whether the caller may see what is in this realm. What it may not see is answered as if it had never been.
+    pub(super) fn may_see(&self, realm: RealmId) -> bool {
+        self.operation().reach.covers(realm)
+    }
+
+    /// Whether the caller may see what is in no realm, too.
+    pub(super) fn sees_everything(&self) -> bool {
+        self.operation().reach == Reach::Everything
+    }
+
+    /// The list query, narrowed to what the caller may see.
+    pub(super) fn narrow(&self, query: Query) -> Query {
+        query.within(self.operation().reach.realms())
     }
 
     /// Makes sure that the caller may speak for the device, and notes which one the call is about.

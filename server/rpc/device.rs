@@ -7,17 +7,17 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
 use super::channel::{ChannelStream, Opener};
-use super::gate::{Audience, Gate, Method, refused};
+use super::gate::{Gate, Method, method, refused};
 use super::wire::{self, options};
 use crate::identity::peer::Peer;
 use crate::presence::Presence;
 use crate::registry::Action;
 use crate::writer::Writer;
 
-const REGISTER: Method = Method { name: "Register", audience: Audience::Devices };
-const SYNC: Method = Method { name: "Sync", audience: Audience::Devices };
-const DELETE: Method = Method { name: "Delete", audience: Audience::Devices };
-const CHANNEL: Method = Method { name: "Channel", audience: Audience::Devices };
+const REGISTER: Method = method("DeviceService/Register");
+const SYNC: Method = method("DeviceService/Sync");
+const DELETE: Method = method("DeviceService/Delete");
+const CHANNEL: Method = method("DeviceService/Channel");
 
 /// The service.
 #[derive(Clone, Debug)]

@@ -158,7 +158,15 @@ mod tests {
 
     fn operation() -> Operation {
         let at = Timestamp::from_micros(7);
-        Operation { id: OperationId::new(at, 1), at, method: "Channel", caller: Arc::from("device:X") }
+        Operation {
+            id: OperationId::new(at, 1),
+            at,
+            method: "Channel",
+            caller: Arc::from("device:X"),
+            proof: None,
+            reach: crate::registry::Reach::Everything,
+            address: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]

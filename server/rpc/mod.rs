@@ -12,6 +12,7 @@ mod health;
 mod limits;
 mod lines;
 mod log;
+mod methods;
 mod status;
 mod unhandled;
 mod wire;
@@ -32,6 +33,7 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tower::layer::util::{Identity, Stack};
 
 pub use health::Health;
+pub use methods::{Access, Audience, Extent, METHODS, Method};
 
 use crate::clock::Clock;
 use crate::feed::Feed;

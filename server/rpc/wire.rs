@@ -103,13 +103,23 @@ fn state(deleted: bool) -> i32 {
     if deleted { v1::LifecycleState::Deleted.into() } else { v1::LifecycleState::Active.into() }
 }
 
+/// The name that people know. That of a cluster has the name of the cluster in it: it stays when another member becomes the primary.
+fn display_name(row: &AuthClientRow) -> String {
+    let vdom = row.client.vdom;
+    match (&row.cluster, row.serial) {
+        (Some((_, cluster)), _) => format!("{cluster}-{vdom}"),
+        (None, Some(serial)) => format!("{serial}-{vdom}"),
+        (None, None) => format!("merged-{vdom}"),
+    }
+}
+
 pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
     let AuthClient { id, vdom, created_at, updated_at, deleted, .. } = &row.client;
     v1::AuthClient {
         name: format!("authClients/{}", id.0),
         id: id.0,
-        display_name: format!("{}-{vdom}", row.serial),
-        serial_number: row.serial.to_string(),
+        display_name: display_name(row),
+        serial_number: row.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         vdom: vdom.to_string(),
         realm: row.realm.clone(),
         state: state(deleted.is_some()),
@@ -117,6 +127,7 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
         delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }
 
@@ -136,5 +147,6 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
         last_seen_time: Some(device.last_seen_at.into()),
         presence,
+        cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }

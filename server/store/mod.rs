@@ -11,7 +11,7 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Device, DeviceId, Name, Needs, State};
+use crate::registry::{AuthClient, ClusterId, Device, DeviceId, Name, Needs, State};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -96,10 +96,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 pub struct AuthClientRow {
     /// The auth client.
     pub client: AuthClient,
-    /// The serial number of its device.
-    pub serial: SerialNumber,
+    /// The serial number of its device, or of the primary of its cluster; `None` if it belongs to neither.
+    pub serial: Option<SerialNumber>,
     /// The name of its realm.
     pub realm: String,
+    /// Its cluster, if it belongs to one, and the name of it.
+    pub cluster: Option<(ClusterId, String)>,
 }
 
 /// Why the store could not do what was asked.

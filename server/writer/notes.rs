@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use muster_proto::debug_log::Level;
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp, VdomName};
 use serde::Serialize;
 use tonic::Code;
 
 use super::Operation;
+use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
     After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus, UserItem,
@@ -45,6 +46,38 @@ pub(super) fn audit(changes: &[Change]) -> String {
 
 /// Adds the debug events of an operation, the terminal one last.
 pub(super) fn events(
+    into: &mut Vec<DebugEvent>,
+    operation: &Operation,
+    command: &Command,
+    result: &Result<Planned, Refusal>,
+    realms: &RealmNames,
+    now: Timestamp,
+) {
+    let first = into.len();
+    unplaced(into, operation, command, result, now);
+    if let Ok(planned) = result {
+        into.iter_mut().skip(first).for_each(|event| place(event, planned, realms));
+    }
+}
+
+/// Says which realm an event is about: that of its VDOM, else that of what the caller named, else the one that all auth clients of the
+/// device are in.
+fn place(event: &mut DebugEvent, planned: &Planned, realms: &RealmNames) {
+    let of_vdom = |vdom: VdomName| planned.realms.iter().find(|(known, _)| *known == vdom).map(|(_, realm)| *realm);
+    let common = || {
+        let (_, first) = planned.realms.first()?;
+        planned.realms.iter().all(|(_, realm)| realm == first).then_some(*first)
+    };
+    let id = match event.vdom {
+        Some(vdom) => of_vdom(vdom).or_else(|| planned.answer.after.realm()),
+        None => planned.answer.after.realm().or_else(common),
+    };
+    event.realm_id = id;
+    event.realm = id.and_then(|id| realms.get(&id).cloned());
+}
+
+/// The events, their realms aside.
+fn unplaced(
     into: &mut Vec<DebugEvent>,
     operation: &Operation,
     command: &Command,
@@ -144,6 +177,7 @@ fn event(operation: &Operation, serial: Option<SerialNumber>, now: Timestamp) ->
         serial,
         vdom: None,
         realm: None,
+        realm_id: None,
         component: Cow::Borrowed("ftc"),
         level: Level::Outcome,
         step: operation.method,
