@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_proto::{SerialNumber, Text};
 
 use super::relay::Relay;
+use super::revocations::Identity;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,17 @@ impl Caller {
             Self::Device(own) => own == serial,
             Self::Relay(relay) => relay.covers(serial),
             Self::Admin(_) => false,
+        }
+    }
+}
+
+impl Caller {
+    /// The identity that can be shut out while the call is open, if it is one of a kind that is announced.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Device(serial) => Some(Identity::Device(*serial)),
+            Self::Relay(_) | Self::Admin(_) => None,
         }
     }
 }

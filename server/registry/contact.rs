@@ -4,8 +4,8 @@ use muster_proto::device::DeviceInfo;
 use muster_proto::{RealmName, Reason, SerialNumber, Text, VdomName};
 
 use super::{
-    AuthClient, AuthClientId, Change, Context, DeleteMode, Device, DeviceId, Outcome, OwnerId, Realm, RealmId, Refusal,
-    State, Stop, Subject,
+    Answer, AuthClient, AuthClientId, Change, Context, DeleteMode, Device, DeviceId, Outcome, OwnerId, Planned, Realm,
+    RealmId, Refusal, State, Stop, Subject,
 };
 
 /// Refuses a device that was banned or retired, whatever it asks.
@@ -19,6 +19,13 @@ pub(super) fn may_call(device: &Device) -> Result<(), Refusal> {
     let why = if tombstone.why.is_empty() { String::new() } else { format!(": {}", tombstone.why) };
     let message = format!("{} was removed by {} at {}{why}", device.serial, tombstone.by, tombstone.at);
     Err(Refusal::new(reason, message))
+}
+
+/// A device opens a stream: it may, unless it was banned or retired.
+pub(super) fn contact(state: &mut State, serial: SerialNumber) -> Result<Planned, Stop> {
+    let Some(device) = state.device(serial)? else { return Ok(Planned::unchanged(Answer::new(Outcome::Unchanged))) };
+    may_call(device)?;
+    Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, Vec::new())))
 }
 
 /// Makes sure that the device is in the register: first contact, a return, or just one more call.

@@ -33,6 +33,7 @@ pub use health::Health;
 
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::Revocations;
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -58,6 +59,8 @@ pub struct Parts {
     pub store: Arc<dyn Reading>,
     /// Changes.
     pub writer: Writer,
+    /// Who may no longer call.
+    pub revocations: Revocations,
 }
 
 /// What every call passes before its service.
@@ -65,14 +68,14 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
-    let Parts { clock, feed, store, writer } = parts;
-    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store));
+    let Parts { clock, feed, store, writer, revocations } = parts;
+    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
-    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
-    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
+    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer: writer.clone() };
+    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -65,6 +65,9 @@ pub trait Writing: Send {
     /// Writes something of no consequence, to find out whether the store can be written.
     async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
 
+    /// The serial numbers of the devices that are banned.
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError>;
+
     /// Whether any admin token, even a revoked one, is known.
     async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
 

@@ -1,6 +1,6 @@
 //! One batch: load what its commands touch, plan each in order, apply the union of the changes.
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 
 use super::Submission;
 use crate::registry::{Context, DeviceId, Needs, Planned, Refusal, State, Stop, plan};
@@ -19,6 +19,8 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
+    /// The devices that were written, and whether they are banned now.
+    pub(super) bans: Vec<(SerialNumber, bool)>,
 }
 
 /// Works a batch through. Nothing of it is kept if this fails.
@@ -83,7 +85,12 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
-    Ok(Applied { results, next_id, wrote, seen })
+    let bans = if wrote {
+        state.devices.changed().map(|device| (device.serial, device.is_banned())).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Applied { results, next_id, wrote, seen, bans })
 }
 
 /// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.

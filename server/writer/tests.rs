@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock::Clock;
 use crate::feed::{Feed, Scope};
+use crate::identity::revocations::Revocations;
 use crate::registry::{Action, Options};
 use crate::store::open_sqlite;
 
@@ -48,7 +49,9 @@ impl Bench {
         let feed = Feed::new(1 << 22, 1, Arc::new(FixedClock));
         let (healthy, _) = watch::channel(true);
         let (writer, task) =
-            WriterTask::new(Box::new(store), feed.clone(), Arc::new(FixedClock), healthy).await.unwrap();
+            WriterTask::new(Box::new(store), feed.clone(), Arc::new(FixedClock), healthy, Revocations::new([]))
+                .await
+                .unwrap();
         Self { dir, feed, writer, task: Some(task), operations: 0 }
     }
 
