@@ -66,6 +66,8 @@ pub struct Sync {
     pub base_generation: Option<i64>,
     /// The digest of what the device would report.
     pub digest: Option<[u8; 32]>,
+    /// What confirms removals that were held.
+    pub confirm_token: Option<String>,
 }
 
 /// What to delete.

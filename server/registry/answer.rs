@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use muster_proto::v1::{Outcome, SyncStatus};
-use muster_proto::{Reason, SerialNumber, Username, VdomName};
+use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, Device, Realm, Settings, User};
+use super::{AuthClient, Device, HeldId, Realm, Settings, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub struct UserItem {
     pub reason: Option<Reason>,
     /// What is to be said besides the reason, as in who it collides with; empty if nothing.
     pub detail: String,
+}
+
+/// What the caller is told of removals that are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The held set.
+    pub id: HeldId,
+    /// What confirms it.
+    pub token: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether this command made it.
+    pub is_new: bool,
 }
 
 /// What the caller named, as it is after the command.
@@ -69,6 +82,8 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// The removals of the command that wait for a confirmation, or for an admin.
+    pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
     pub plan: Option<String>,
 }
@@ -85,6 +100,7 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            held: None,
             plan: None,
         }
     }

@@ -38,8 +38,9 @@ pub(super) fn make_present(
     let Some(device) = state.device(serial)? else {
         let realm = admit(state, serial)?;
         let device = first_contact(serial, realm, context);
-        // What was just made has no auth clients that would have to be loaded.
+        // What was just made has no auth clients, and nothing held, that would have to be loaded.
         state.whole.owners.insert(device.owner());
+        state.whole.held.insert(device.owner());
         state.devices.put(serial, device);
         changes.push(Change::state(Subject::Itself, "", "active"));
         return Ok(Outcome::Created);
@@ -103,6 +104,7 @@ pub(super) fn new_client(
         created_at: context.now,
         updated_at: context.now,
         deleted: None,
+        removed_at: None,
     };
     // What was just made has no users that would have to be loaded.
     state.whole.client_users.insert(client.id);

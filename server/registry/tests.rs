@@ -28,7 +28,7 @@ fn registration(names: &str) -> Registration {
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None }
 }
 
 fn deletion(target: Target) -> Command {
@@ -133,7 +133,9 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
+    needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
+    state.whole.held.extend(needs.held);
 }
 
 /// The items of an answer, in a line.

@@ -146,7 +146,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
-            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None })
+            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None, confirm_token: None })
         }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);

@@ -27,7 +27,7 @@ pub(in crate::registry) fn command() -> impl Strategy<Value = Command> {
         |(list, info, base_generation, form)| {
             let digest = (form > 0).then(|| digest(info.texts(), list.iter().copied()));
             let full_list = (form < 2).then_some(list);
-            Action::Sync(Sync { serial: serial(), info, full_list, base_generation, digest })
+            Action::Sync(Sync { serial: serial(), info, full_list, base_generation, digest, confirm_token: None })
         },
     );
     let name = || prop::sample::select(NAMES.to_vec()).prop_map(vdom);

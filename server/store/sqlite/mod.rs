@@ -4,6 +4,7 @@ mod audit;
 mod auth_client;
 mod device;
 mod entity;
+mod held;
 mod load;
 mod read;
 mod realm;
@@ -135,6 +136,7 @@ impl Writing for SqliteWriting {
         writes.write(state.auth_clients.changed());
         writes.write(state.users.changed());
         writes.write(state.user_refs.changed());
+        writes.write(state.held.changed());
         writes.write(audit.iter());
         let text = self.text(&writes);
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
