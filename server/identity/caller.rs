@@ -7,6 +7,7 @@ use muster_proto::{SerialNumber, Text};
 
 use super::relay::Relay;
 use super::revocations::Identity;
+use crate::registry::Reach;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub enum Caller {
 pub struct Admin {
     /// The name of the token.
     pub name: Text,
+    /// Which realms it may see and touch.
+    pub reach: Reach,
+    /// Whether it may only read.
+    pub read_only: bool,
 }
 
 impl Caller {
@@ -70,10 +75,11 @@ mod tests {
         let own: SerialNumber = SERIAL.parse().unwrap();
         let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
         let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
+        let admin = Admin { name: "first".parse().unwrap(), reach: Reach::Everything, read_only: false };
         for (caller, shown, may) in [
             (Caller::Device(own), "device:FG101FTK19002788", true),
             (Caller::Relay(Arc::new(relay)), "relay:fmg-1", true),
-            (Caller::Admin(Arc::new(Admin { name: "first".parse().unwrap() })), "admin:first", false),
+            (Caller::Admin(Arc::new(admin)), "admin:first", false),
         ] {
             assert_eq!(caller.to_string(), shown);
             assert_eq!(caller.may_speak_for(&own), may, "{caller}");

@@ -3,7 +3,7 @@
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::{Device, Needs};
+use super::{Device, HeldId, Needs};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,22 @@ pub enum Action {
     Delete(Deletion),
     /// A device that was banned comes back with a stream.
     Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -66,6 +82,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
             Self::Contact(serial) | Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => {
                 Some(*serial)
             }
@@ -92,12 +109,15 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Contact(_) => false,
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::Contact(_) | Self::ExpireHeld { .. } => false,
+            Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
+                true
+            }
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

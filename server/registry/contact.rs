@@ -80,7 +80,8 @@ fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Con
         contacts: 0,
         cluster: None,
         realm,
-        key_hash: None,
+        key_hash: context.proof.map(|proof| proof.key),
+        disputed: false,
     }
 }
 

@@ -19,7 +19,9 @@ mod delete;
 mod device;
 mod held;
 mod ids;
+mod key;
 mod plan_id;
+mod reach;
 mod realm;
 mod report;
 mod settings;
@@ -29,16 +31,21 @@ mod tombstone;
 mod user;
 mod users;
 
+use std::net::IpAddr;
+
 use muster_proto::{Reason, Timestamp};
 
 pub use answer::{
-    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use key::Proof;
+pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -55,6 +62,12 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
+    pub proof: Option<&'a Proof>,
+    /// Which realms the caller may touch.
+    pub reach: &'a Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 impl Context<'_> {
@@ -62,6 +75,11 @@ impl Context<'_> {
         let id = *self.next_id;
         *self.next_id += 1;
         id
+    }
+
+    /// Whether the caller may touch what is in this realm. What it may not touch is answered as if it had never been.
+    fn may_touch(&self, realm: RealmId) -> bool {
+        self.reach.covers(realm)
     }
 }
 
@@ -84,6 +102,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
     }
+    if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
+        && planned.looked_at_clients()
+    {
+        planned.realms = state.realms_of(serial);
+    }
     if result.is_ok() && !options.validate_only {
         state.keep();
     } else {
@@ -99,6 +122,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
         Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }

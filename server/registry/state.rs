@@ -10,7 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId, Realm, RealmId, Refusal,
+    Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -243,12 +244,28 @@ impl State {
         Ok(self.held.iter().map(|(_, held)| held).find(|held| held.on == on && held.state.stands()))
     }
 
+    /// The removals that are held of all lists of an owner and still stand.
+    pub fn held_of(&self, owner: OwnerId) -> Result<Vec<HeldId>, Stop> {
+        // Known as a whole, or it says so.
+        self.held_on(HeldOn::Vdoms(owner))?;
+        let held =
+            self.held.iter().map(|(_, held)| held).filter(|held| held.on.owner() == owner && held.state.stands());
+        Ok(held.map(|held| held.id).collect())
+    }
+
     /// Held removals, by id; decided ones too.
     pub fn held(&self, id: HeldId) -> Result<Option<&Held>, Stop> {
         if self.held.knows(&id) {
             return Ok(self.held.get(&id));
         }
         Err(Needs { held_ids: [id].into(), ..Needs::default() }.into())
+    }
+
+    /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.
+    pub(super) fn realms_of(&self, serial: SerialNumber) -> Vec<(VdomName, RealmId)> {
+        let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
+        let known = self.clients(owner).ok().into_iter().flatten();
+        known.map(|client| (client.vdom, client.realm)).collect()
     }
 
     /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.
@@ -259,10 +276,7 @@ impl State {
         let vdoms = self.active_vdoms(owner)?;
         let members = match cluster {
             None => vec![serial],
-            Some(cluster) => {
-                let members = self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default();
-                members.into_iter().map(|(serial, _)| serial).collect()
-            }
+            Some(cluster) => self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default(),
         };
         for member in members {
             if let Some(device) = self.devices.change(&member) {

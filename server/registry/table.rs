@@ -25,6 +25,9 @@ impl<V> Slot<V> {
     }
 }
 
+/// How far back [`Table::change`] looks for what it noted already.
+const NOTED: usize = 4;
+
 /// Rows of one kind, by key. A key that was never loaded is unknown, which is not the same as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<K, V> {
@@ -58,9 +61,13 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// The row, to be changed; it is written at the end of the batch.
     pub fn change(&mut self, key: &K) -> Option<&mut V> {
         let slot = self.rows.get_mut(key)?;
-        let value = slot.value()?.clone();
-        let before = std::mem::replace(slot, Slot::Changed(value));
-        self.before.push((key.clone(), Some(before)));
+        let value = slot.value()?;
+        // What stood there before the command is noted once: a rule often changes the same row several times in a row.
+        if !self.before.iter().rev().take(NOTED).any(|(noted, _)| noted == key) {
+            let value = value.clone();
+            let before = std::mem::replace(slot, Slot::Changed(value));
+            self.before.push((key.clone(), Some(before)));
+        }
         match slot {
             Slot::Changed(value) => Some(value),
             _ => None,

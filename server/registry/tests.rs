@@ -1,6 +1,7 @@
 //! The rules of the register.
 
 mod deletion;
+mod guard;
 mod property;
 mod report;
 
@@ -50,13 +51,15 @@ struct Register {
     state: State,
     now: i64,
     next_id: i64,
+    /// What the caller of the commands may touch.
+    reach: Reach,
 }
 
 impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
-        Self { state, now: 0, next_id: 1_000 }
+        Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
     fn with(names: &str) -> Self {
@@ -71,7 +74,14 @@ impl Register {
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let command = command.into();
         loop {
-            let mut context = Context { now, next_id: &mut self.next_id, caller: "test" };
+            let mut context = Context {
+                now,
+                next_id: &mut self.next_id,
+                caller: "test",
+                reach: &self.reach,
+                address: None,
+                proof: None,
+            };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
                 Err(Stop::Refused(refusal)) => return Err(refusal),
@@ -86,6 +96,12 @@ impl Register {
 
     fn refused(&mut self, command: impl Into<Command>) -> Reason {
         self.plan(command).unwrap_err().reason
+    }
+
+    /// Changes the settings, as an admin would.
+    fn settings<T>(&mut self, change: impl FnOnce(&mut Settings) -> T) {
+        change(self.state.settings.change(&()).unwrap());
+        self.state.settings.keep();
     }
 
     fn register(&mut self, names: &str) -> Answer {

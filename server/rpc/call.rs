@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_proto::admin::Query;
 use muster_proto::{Reason, SerialNumber};
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -11,7 +12,7 @@ use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::Caller;
-use crate::registry::{Action, Answer, Command, Options};
+use crate::registry::{Action, Answer, Command, Options, Reach, RealmId};
 use crate::writer::{Operation, Writer, terminal};
 
 /// What a call leaves behind.
@@ -101,6 +102,21 @@ impl Call {
 
     pub(super) fn operation(&self) -> &Operation {
         &self.trace.operation
+    }
+
+    /// Whether the caller may see what is in this realm. What it may not see is answered as if it had never been.
+    pub(super) fn may_see(&self, realm: RealmId) -> bool {
+        self.operation().reach.covers(realm)
+    }
+
+    /// Whether the caller may see what is in no realm, too.
+    pub(super) fn sees_everything(&self) -> bool {
+        self.operation().reach == Reach::Everything
+    }
+
+    /// The list query, narrowed to what the caller may see.
+    pub(super) fn narrow(&self, query: Query) -> Query {
+        query.within(self.operation().reach.realms())
     }
 
     /// Makes sure that the caller may speak for the device, and notes which one the call is about.

@@ -1,6 +1,7 @@
 //! `DebugLogService`: the debug feed, for whoever is known.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
@@ -13,16 +14,17 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method, refused};
+use super::gate::{Gate, Method, method, refused};
 use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
 use crate::identity::peer::Peer;
+use crate::registry::Reach;
 use crate::registry::{Action, Options};
 use crate::writer::Writer;
 
-const STREAM: Method = Method { name: "StreamDebugLogs", audience: Audience::Known };
-const STATUS: Method = Method { name: "GetFeedStatus", audience: Audience::Admins };
+const STREAM: Method = method("DebugLogService/StreamDebugLogs");
+const STATUS: Method = method("DebugLogService/GetFeedStatus");
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -41,7 +43,10 @@ fn scope(caller: &Caller) -> Scope {
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
         }
-        Caller::Admin(_) => Scope::All,
+        Caller::Admin(admin) => match &admin.reach {
+            Reach::Everything => Scope::All,
+            Reach::Realms(realms) => Scope::Realms(Arc::clone(realms)),
+        },
     }
 }
 

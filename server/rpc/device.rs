@@ -6,14 +6,14 @@ use muster_proto::v1::device_service_server::DeviceService;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::gate::{Gate, Method, method};
 use super::wire::{self, options};
 use crate::registry::Action;
 use crate::writer::Writer;
 
-const REGISTER: Method = Method { name: "Register", audience: Audience::Devices };
-const SYNC: Method = Method { name: "Sync", audience: Audience::Devices };
-const DELETE: Method = Method { name: "Delete", audience: Audience::Devices };
+const REGISTER: Method = method("DeviceService/Register");
+const SYNC: Method = method("DeviceService/Sync");
+const DELETE: Method = method("DeviceService/Delete");
 
 /// The service.
 #[derive(Clone, Debug)]

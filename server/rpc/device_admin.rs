@@ -8,16 +8,16 @@ use muster_proto::{Reason, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
 use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
 use crate::writer::Writer;
 
-const LIST: Method = Method { name: "ListDevices", audience: Audience::Admins };
-const GET: Method = Method { name: "GetDevice", audience: Audience::Admins };
-const DELETE: Method = Method { name: "DeleteDevice", audience: Audience::Admins };
+const LIST: Method = method("DeviceAdminService/ListDevices");
+const GET: Method = method("DeviceAdminService/GetDevice");
+const DELETE: Method = method("DeviceAdminService/DeleteDevice");
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -39,9 +39,10 @@ impl DeviceAdminService for DeviceAdmin {
         &self,
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
-        let work = async |_: &mut Call, message: v1::ListDevicesRequest| {
+        let work = async |call: &mut Call, message: v1::ListDevicesRequest| {
             let v1::ListDevicesRequest { page_size, page_token, filter, order_by, show_deleted } = &message;
             let query = Query::parse(DEVICES, *page_size, page_token, filter, order_by, *show_deleted)?;
+            let query = call.narrow(query);
             let (mut devices, total_size) = self.store.list_devices(&query).await?;
             let next_page_token = super::next_page(&query, &mut devices, position);
             let devices = devices.iter().map(wire::device).collect();
@@ -57,11 +58,15 @@ impl DeviceAdminService for DeviceAdmin {
         let work = async |call: &mut Call, message: v1::GetDeviceRequest| {
             let serial = device_name(&message.name)?;
             call.concerns(serial);
-            let found = self.store.device(serial).await?;
+            // One without any auth client is seen by those who see everything.
+            let seen = |(_, clients): &(Device, Vec<AuthClient>)| {
+                call.sees_everything() || clients.iter().any(|client| call.may_see(client.realm))
+            };
+            let found = self.store.device(serial).await?.filter(seen);
             let (device, clients) = found.ok_or_else(|| {
                 Failure::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
             })?;
-            let active = clients.iter().filter(|client: &&AuthClient| client.is_active());
+            let active = clients.iter().filter(|client| client.is_active() && call.may_see(client.realm));
             let vdoms = active.map(|client| v1::Vdom { name: client.vdom.to_string() }).collect();
             Ok(v1::GetDeviceResponse { device: Some(wire::device(&device)), vdoms })
         };

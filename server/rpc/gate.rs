@@ -11,6 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::call::{Call, Trace};
 use super::limits::{Key, Limits};
+use super::methods::{Access, Audience, Extent};
+pub(super) use super::methods::{Method, method};
 use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
@@ -19,28 +21,9 @@ use crate::identity::peer::Peer;
 use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::bearer_token;
 use crate::operation::OperationId;
+use crate::registry::Reach;
 use crate::store::Reading;
 use crate::writer::Operation;
-
-/// Who may make a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience {
-    /// Devices, and relays in their names.
-    Devices,
-    /// Those who hold an admin token.
-    Admins,
-    /// Everybody who is known.
-    Known,
-}
-
-/// A method of a service.
-#[derive(Debug)]
-pub(super) struct Method {
-    /// Its name, as in "Sync".
-    pub(super) name: &'static str,
-    /// Who may call it.
-    pub(super) audience: Audience,
-}
 
 /// What the calls of all services share.
 #[derive(Clone, Debug)]
@@ -121,20 +104,21 @@ impl Gate {
         };
         let permit = shared.limits.admit(key);
         let id = OperationId::new(at, rand::rng().random());
-        let operation = Operation { id, at, method: method.name, caller: label };
+        let (reach, address) = match &identified {
+            Ok(Caller::Admin(admin)) => (admin.reach.clone(), None),
+            // The address of a relay says nothing of the device.
+            Ok(Caller::Device(_)) => (Reach::Everything, peer.map(|peer| peer.remote_addr().ip())),
+            _ => (Reach::Everything, None),
+        };
+        let proof = about.and_then(|_| peer?.proof());
+        let operation = Operation { id, at, method: method.name, caller: label, reach, address, proof };
         let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),
             (Err(failure), _) | (Ok(_), Err(failure)) => return Err(trace.fail(&failure)),
         };
-        let is_admin = matches!(caller, Caller::Admin(_));
-        let allowed = match method.audience {
-            Audience::Devices => !is_admin,
-            Audience::Admins => is_admin,
-            Audience::Known => true,
-        };
-        if !allowed {
-            let message = format!("{} may not call {}", trace.operation().caller, method.name);
+        if let Err(why) = may_call(method.audience, &caller) {
+            let message = format!("{} {why} call {}", trace.operation().caller, method.name);
             return Err(trace.fail(&Failure::new(Reason::RoleNotAllowed, message)));
         }
         Ok(Call::new(trace, caller, permit))
@@ -180,10 +164,29 @@ impl Gate {
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
             let name = self.0.store.admin(token.hash().0).await?.ok_or_else(|| refused(Reason::TokenInvalid))?;
             let name = name.parse().unwrap_or_default();
-            return Ok(Caller::Admin(Arc::new(Admin { name })));
+            return Ok(Caller::Admin(Arc::new(Admin { name, reach: Reach::Everything, read_only: false })));
         }
         let caller = peer.map_or(Ok(None), |peer| peer.caller(at)).map_err(refused)?;
         caller.ok_or_else(|| refused(Reason::CredentialsMissing))
+    }
+}
+
+/// Whether a caller may make such a call, or why not.
+fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
+    match (audience, caller) {
+        (Audience::Known, _) | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => {
+            Ok(())
+        }
+        (Audience::Admins(access, extent), Caller::Admin(admin)) => {
+            if access == Access::Write && admin.read_only {
+                Err("is read-only and may not")
+            } else if extent == Extent::Register && admin.reach != Reach::Everything {
+                Err("is an admin of some realms only and may not")
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err("may not"),
     }
 }
 

@@ -8,8 +8,10 @@ mod device;
 mod device_admin;
 mod gate;
 mod health;
+mod held_removal;
 mod limits;
 mod log;
+mod methods;
 mod status;
 mod unhandled;
 mod wire;
@@ -23,6 +25,7 @@ use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
+use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -30,6 +33,7 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tower::layer::util::{Identity, Stack};
 
 pub use health::Health;
+pub use methods::{Access, Audience, Extent, METHODS, Method};
 
 use crate::clock::Clock;
 use crate::feed::Feed;
@@ -74,7 +78,10 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
-    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer: writer.clone() };
+    let device_admin =
+        device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let held_removals =
+        held_removal::HeldRemovals { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
@@ -85,6 +92,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)

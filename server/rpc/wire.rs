@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_proto::v1;
 
 use crate::operation::OperationId;
-use crate::registry::{After, Answer, AuthClient, Device, Item, Options};
+use crate::registry::{After, Answer, AuthClient, Device, Held, HeldOn, HeldState, Item, Notice, Options, UserItem};
 use crate::store::AuthClientRow;
 
 /// When a device should sync again if nothing happens before.
@@ -60,6 +60,16 @@ pub(super) fn synced(operation: OperationId, answer: &Answer) -> v1::SyncRespons
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
         plan_id: plan(answer),
+        held: answer.held.as_ref().map(held_notice),
+    }
+}
+
+/// What a device is told of removals that are held.
+pub(super) fn held_notice(notice: &Notice) -> v1::HeldNotice {
+    v1::HeldNotice {
+        name: format!("heldRemovals/{}", notice.id.0),
+        confirm_token: notice.token.clone(),
+        expire_time: Some(notice.expires_at.into()),
     }
 }
 
@@ -99,8 +109,74 @@ pub(super) fn auth_client_deleted(
     }
 }
 
+pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
+    use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
+    let (kind, vdom) = match held.on {
+        HeldOn::Vdoms(_) => (Kind::Vdoms, String::new()),
+        HeldOn::Users(_, vdom) => (Kind::Users, vdom.to_string()),
+    };
+    let state = match held.state {
+        HeldState::Pending => State::Pending,
+        HeldState::Rejected => State::Rejected,
+        HeldState::Confirmed => State::Confirmed,
+        HeldState::Approved => State::Approved,
+        HeldState::Withdrawn => State::Withdrawn,
+        HeldState::Expired => State::Expired,
+    };
+    v1::HeldRemoval {
+        name: format!("heldRemovals/{}", held.id.0),
+        id: held.id.0,
+        kind: kind.into(),
+        serial_number: held.serial.map(|serial| serial.to_string()).unwrap_or_default(),
+        vdom,
+        removals: held.names.iter().map(ToString::to_string).collect(),
+        state: state.into(),
+        requested_by: held.by.to_string(),
+        decided_by: held.decided_by.to_string(),
+        create_time: Some(held.created_at.into()),
+        update_time: Some(held.updated_at.into()),
+        expire_time: Some(held.expires_at().into()),
+    }
+}
+
+pub(super) fn held_approved(operation: OperationId, answer: &Answer) -> v1::ApproveHeldRemovalResponse {
+    let user = |item: &UserItem| v1::HeldUserOutcome {
+        username: item.username.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+    };
+    v1::ApproveHeldRemovalResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
+        vdoms: answer.items.iter().map(item).collect(),
+        users: answer.users.iter().map(user).collect(),
+        plan_id: plan(answer),
+    }
+}
+
+pub(super) fn held_rejected(operation: OperationId, answer: &Answer) -> v1::RejectHeldRemovalResponse {
+    v1::RejectHeldRemovalResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
+        plan_id: plan(answer),
+    }
+}
+
 fn state(deleted: bool) -> i32 {
     if deleted { v1::LifecycleState::Deleted.into() } else { v1::LifecycleState::Active.into() }
+}
+
+/// The name that people know. That of a cluster has the name of the cluster in it: it stays when another member becomes the primary.
+fn display_name(row: &AuthClientRow) -> String {
+    let vdom = row.client.vdom;
+    match (&row.cluster, row.serial) {
+        (Some((_, cluster)), _) => format!("{cluster}-{vdom}"),
+        (None, Some(serial)) => format!("{serial}-{vdom}"),
+        (None, None) => format!("merged-{vdom}"),
+    }
 }
 
 pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
@@ -108,8 +184,8 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
     v1::AuthClient {
         name: format!("authClients/{}", id.0),
         id: id.0,
-        display_name: format!("{}-{vdom}", row.serial),
-        serial_number: row.serial.to_string(),
+        display_name: display_name(row),
+        serial_number: row.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         vdom: vdom.to_string(),
         realm: row.realm.clone(),
         state: state(deleted.is_some()),
@@ -117,6 +193,7 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
         delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }
 
@@ -134,5 +211,6 @@ pub(super) fn device(device: &Device) -> v1::Device {
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
         last_seen_time: Some(device.last_seen_at.into()),
+        cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }

@@ -11,7 +11,7 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Device, DeviceId, Name, Needs, State};
+use crate::registry::{AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -90,6 +90,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
+    /// One held removal, decided or not.
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
+
+    /// One page of held removals, with one row more if there is a next page; and how many there are in all.
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError>;
+
+    /// Some of the held removals whose time has passed.
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+
     /// The name of the admin whose token has this hash, unless it was revoked.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
 }
@@ -99,10 +108,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 pub struct AuthClientRow {
     /// The auth client.
     pub client: AuthClient,
-    /// The serial number of its device.
-    pub serial: SerialNumber,
+    /// The serial number of its device, or of the primary of its cluster; `None` if it belongs to neither.
+    pub serial: Option<SerialNumber>,
     /// The name of its realm.
     pub realm: String,
+    /// Its cluster, if it belongs to one, and the name of it.
+    pub cluster: Option<(ClusterId, String)>,
 }
 
 /// Why the store could not do what was asked.

@@ -43,6 +43,7 @@ fn device(id: i64) -> Device {
         cluster: None,
         realm: None,
         key_hash: None,
+        disputed: false,
     }
 }
 

@@ -1,9 +1,12 @@
 //! One batch: load what its commands touch, plan each in order, apply the union of the changes.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use muster_proto::{Reason, SerialNumber, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, Refusal, State, Stop, plan};
+use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -21,7 +24,12 @@ pub(super) struct Applied {
     pub(super) seen: Vec<(DeviceId, bool)>,
     /// The devices that were written, and whether they are banned now.
     pub(super) bans: Vec<(SerialNumber, bool)>,
+    /// The names of the realms that the debug events are about.
+    pub(super) realms: RealmNames,
 }
+
+/// The names of realms, for the debug feed.
+pub(super) type RealmNames = HashMap<RealmId, Arc<str>>;
 
 /// Works a batch through. Nothing of it is kept if this fails.
 pub(super) async fn run(
@@ -35,7 +43,14 @@ pub(super) async fn run(
     let mut results = Vec::with_capacity(batch.len());
     let mut seen = Vec::new();
     for Submission { operation, command, .. } in batch {
-        let mut context = Context { now, next_id: &mut next_id, caller: &operation.caller };
+        let mut context = Context {
+            now,
+            next_id: &mut next_id,
+            caller: &operation.caller,
+            reach: &operation.reach,
+            address: operation.address,
+            proof: operation.proof.as_deref(),
+        };
         let mut loads = 0;
         let result = loop {
             match plan(&mut state, command, &mut context) {
@@ -90,7 +105,27 @@ pub(super) async fn run(
     } else {
         Vec::new()
     };
-    Ok(Applied { results, next_id, wrote, seen, bans })
+    let realms = realm_names(store, &mut state, &results).await?;
+    Ok(Applied { results, next_id, wrote, seen, bans, realms })
+}
+
+/// The names of the realms that answers are about. The writing connection remembers most of them.
+async fn realm_names(
+    store: &mut dyn Writing,
+    state: &mut State,
+    results: &[Result<Planned, Refusal>],
+) -> Result<RealmNames, StoreError> {
+    let mut needs = Needs::default();
+    for planned in results.iter().flatten() {
+        needs.realms.extend(planned.realms.iter().map(|(_, realm)| *realm));
+        needs.realms.extend(planned.answer.after.realm());
+    }
+    let ids: Vec<RealmId> = needs.realms.iter().copied().collect();
+    needs.realms.retain(|realm| !state.realms.knows(realm));
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
+    Ok(ids.into_iter().filter_map(|id| Some((id, state.realms.get(&id)?.name.as_str().into()))).collect())
 }
 
 /// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.

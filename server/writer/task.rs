@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
 
+use super::batch::RealmNames;
 use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
@@ -105,7 +106,7 @@ impl WriterTask {
                     }
                     // Before the answer: whoever is told of a ban finds the device shut out.
                     self.announce(applied.bans);
-                    self.answer(part, applied.results.into_iter(), now);
+                    self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -115,7 +116,7 @@ impl WriterTask {
                 Err(failure) => {
                     let refusal = self.failed(&failure);
                     let results = vec![Err(refusal); part.len()];
-                    self.answer(part, results.into_iter(), now);
+                    self.answer(part, results.into_iter(), &RealmNames::new(), now);
                 }
             }
         }
@@ -133,7 +134,7 @@ impl WriterTask {
             batch.drain(..).partition(|submission| !submission.reply.is_closed());
         if !abandoned.is_empty() {
             let results = vec![Err(notes::abandoned()); abandoned.len()];
-            self.answer(abandoned, results.into_iter(), self.clock.now());
+            self.answer(abandoned, results.into_iter(), &RealmNames::new(), self.clock.now());
         }
         wanted
     }
@@ -142,11 +143,12 @@ impl WriterTask {
         &self,
         batch: Vec<Submission>,
         results: impl Iterator<Item = Result<crate::registry::Planned, Refusal>>,
+        realms: &RealmNames,
         now: Timestamp,
     ) {
         let mut events = Vec::with_capacity(batch.len() * 4);
         for (submission, result) in batch.into_iter().zip(results) {
-            notes::events(&mut events, &submission.operation, &submission.command, &result, now);
+            notes::events(&mut events, &submission.operation, &submission.command, &result, realms, now);
             // A caller that is gone by now finds the change done when it asks again.
             let answer = result.and_then(|planned| planned.refused.map_or(Ok(planned.answer), Err));
             let _ = submission.reply.send(answer);

@@ -68,7 +68,15 @@ impl Bench {
     fn submit(&mut self, command: Command) -> Result<Pending, Refusal> {
         self.operations += 1;
         let id = OperationId::new(NOW, self.operations);
-        let operation = Operation { id, at: NOW, method: "Test", caller: "device:X".into() };
+        let operation = Operation {
+            id,
+            at: NOW,
+            method: "Test",
+            caller: "device:X".into(),
+            reach: Reach::Everything,
+            address: None,
+            proof: None,
+        };
         self.writer.submit(operation, command)
     }
 

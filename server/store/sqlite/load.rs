@@ -1,13 +1,13 @@
 //! Loading what a batch needs: one set-based query for each table.
 
 use muster_proto::{SerialNumber, UserKey};
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
-use crate::registry::{AuthClient, Cluster, Device, Held, MemberRole, Needs, OwnerId, Realm, Settings, State, User, UserRef};
+use crate::registry::{AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef};
 
 /// A serial number as `device.serial` holds it.
 pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
@@ -108,13 +108,11 @@ impl SqliteWriting {
         let ids: Vec<i64> = needs.clusters.iter().map(|id| id.0).collect();
         for row in self.select::<Cluster, _>("id", &ids, |query, id| query.bind(id)).await? {
             let mut cluster = Cluster::read(&row)?;
-            let text = format!("SELECT {}, device.member_role FROM device WHERE cluster_id = ?", Device::columns());
+            let text = format!("SELECT {} FROM device WHERE cluster_id = ? ORDER BY serial", Device::columns());
             let members = sqlx::query(AssertSqlSafe(text)).bind(cluster.id.0).fetch_all(&mut self.connection).await?;
             for row in members {
                 let device = Device::read(&row)?;
-                let role: Option<i64> = row.try_get(Device::COLUMNS.len())?;
-                let role = if role == Some(1) { MemberRole::Primary } else { MemberRole::Secondary };
-                cluster.members.push((device.serial, role));
+                cluster.members.push(device.serial);
                 state.devices.load(device.serial, Some(device));
             }
             state.clusters.load(cluster.id, Some(cluster));
@@ -169,7 +167,8 @@ impl SqliteWriting {
         }
         let owners = self.recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
         let owners: Vec<i64> = owners.map(|owner| owner.0).collect();
-        let mut rows = self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, |query, id| query.bind(id)).await?;
+        let mut rows =
+            self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, |query, id| query.bind(id)).await?;
         let ids: Vec<i64> = needs.held_ids.iter().map(|id| id.0).collect();
         rows.extend(self.select::<Held, _>("id", &ids, |query, id| query.bind(id)).await?);
         for row in rows {
