@@ -3,6 +3,7 @@
 mod deletion;
 mod guard;
 mod property;
+mod quota;
 mod report;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
@@ -59,6 +60,8 @@ impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
+        let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
+        state.realms.load(RealmId::DEFAULT, Some(default));
         Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
@@ -152,6 +155,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
     state.whole.held.extend(needs.held);
+    state.whole.quota_realms |= needs.quota_realms;
 }
 
 /// The items of an answer, in a line.
