@@ -4,7 +4,7 @@ use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
-use super::{Device, Needs, RealmId};
+use super::{Device, HeldId, Needs, RealmId};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,24 @@ pub enum Action {
     Delete(Deletion),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -82,7 +100,9 @@ impl Action {
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
             Self::Hello(hello) => Some(hello.serial),
-            Self::DeleteAuthClient { serial, .. }
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::Contact(serial)
+            | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
             | Self::RequestSync { serial, .. }
             | Self::SetDeviceDebug { serial, .. } => Some(*serial),
@@ -92,7 +112,7 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Hello(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -114,12 +134,17 @@ impl Action {
                 None => false,
             },
             Self::Hello(hello) => !is_digest_of(device, hello.digest),
-            Self::RequestSync { .. } | Self::SetDeviceDebug { .. } => false,
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::Contact(_) | Self::ExpireHeld { .. } | Self::RequestSync { .. } | Self::SetDeviceDebug { .. } => {
+                false
+            }
+            Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
+                true
+            }
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

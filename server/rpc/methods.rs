@@ -68,6 +68,10 @@ pub const METHODS: &[Method] = &[
     row("DeviceAdminService/ListPresence", READ_ALL),
     row("DeviceAdminService/RequestSync", WRITE),
     row("DeviceAdminService/SetDeviceDebug", WRITE_ALL),
+    row("HeldRemovalService/ListHeldRemovals", READ_ALL),
+    row("HeldRemovalService/GetHeldRemoval", READ_ALL),
+    row("HeldRemovalService/ApproveHeldRemoval", WRITE_ALL),
+    row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
 ];
