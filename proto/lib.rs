@@ -9,6 +9,7 @@
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
+pub mod cluster;
 mod cursor;
 pub mod debug_log;
 pub mod device;

@@ -8,9 +8,10 @@ use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
 use super::delete::remove;
+use super::ha::{self, Contact, standing};
 use super::{
-    Answer, Change, Context, DeleteMode, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
-    SyncStatus, Tombstone,
+    Answer, Change, Context, DeleteMode, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, Standing, State, Stop,
+    Subject, SyncStatus, Tombstone,
 };
 
 /// Puts the device into the register, or makes sure it is there; adds VDOMs and removes none.
@@ -20,14 +21,18 @@ pub(super) fn register(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    if let Some(device) = state.device(registration.serial)?
+    let contact = ha::report(state, registration.serial, registration.ha.as_ref(), context)?;
+    if !contact.as_ref().is_some_and(Contact::is_noted)
+        && let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)
     {
         let root = (!list.contains(&VdomName::ROOT)).then_some(&VdomName::ROOT);
         let items = root.into_iter().chain(list).map(|vdom| unchanged(*vdom)).collect();
-        return Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, items)));
+        let standing = standing(state, registration.serial, contact.as_ref())?;
+        let answer = Answer::of(device, Outcome::Unchanged, items);
+        return Ok(Planned::unchanged(Answer { standing, ..answer }));
     }
-    let mut report = Report::begin(state, registration.serial, &registration.info, context)?;
+    let mut report = Report::begin(state, registration.serial, &registration.info, contact, context)?;
     if !list.contains(&VdomName::ROOT) {
         report.add(VdomName::ROOT, context)?;
     }
@@ -50,28 +55,42 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
         let message = format!("{} is at generation {generation}, and the sync is based on {base}", sync.serial);
         return Err(Refusal::new(Reason::StaleGeneration, message).into());
     }
-    if let Some(device) = device
+    let contact = ha::report(state, sync.serial, sync.ha.as_ref(), context)?;
+    let noted = contact.as_ref().is_some_and(Contact::is_noted);
+    let device = state.device(sync.serial)?;
+    if !noted
+        && let Some(device) = device
         && is_digest_of(device, sync.digest)
     {
-        return Ok(settled(device, SyncStatus::InSync, Vec::new()));
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        return Ok(settled(device, SyncStatus::InSync, Vec::new(), standing));
     }
     let Some(list) = &sync.full_list else {
+        if noted {
+            let mut planned =
+                Report::begin(state, sync.serial, &DeviceInfo::default(), contact, context)?.end(context)?;
+            planned.answer.status = SyncStatus::ListNeeded;
+            return Ok(planned);
+        }
+        let standing = standing(state, sync.serial, contact.as_ref())?;
         let answer = match device {
             Some(device) => Answer::of(device, Outcome::Unchanged, Vec::new()),
             None => Answer::new(Outcome::Unchanged),
         };
-        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, ..answer }));
+        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, standing, ..answer }));
     };
-    if let Some(device) = device
+    if !noted
+        && let Some(device) = device
         && agrees(device, &sync.info, list)
     {
         let mut items: Vec<Item> = list.iter().map(|vdom| unchanged(*vdom)).collect();
         if !list.contains(&VdomName::ROOT) {
             items.push(root_stays());
         }
-        return Ok(settled(device, SyncStatus::Completed, items));
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        return Ok(settled(device, SyncStatus::Completed, items, standing));
     }
-    let mut report = Report::begin(state, sync.serial, &sync.info, context)?;
+    let mut report = Report::begin(state, sync.serial, &sync.info, contact, context)?;
     let removed = report.remove_all_but(list, context)?;
     for vdom in list {
         report.add(*vdom, context)?;
@@ -84,8 +103,8 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
 }
 
 /// A sync that changed nothing.
-fn settled(device: &Device, status: SyncStatus, items: Vec<Item>) -> Planned {
-    Planned::unchanged(Answer { status, ..Answer::of(device, Outcome::Unchanged, items) })
+fn settled(device: &Device, status: SyncStatus, items: Vec<Item>, standing: Option<Standing>) -> Planned {
+    Planned::unchanged(Answer { status, standing, ..Answer::of(device, Outcome::Unchanged, items) })
 }
 
 fn unchanged(vdom: VdomName) -> Item {
@@ -109,25 +128,37 @@ pub(super) struct Report<'a> {
     active: usize,
     /// Whether "root" is one of them.
     root: bool,
+    /// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
+    decides: bool,
+    /// What the HA part did.
+    contact: Option<Contact>,
 }
 
 impl<'a> Report<'a> {
-    /// First contact, a return, or one more report of a known device.
+    /// First contact, a return, or one more report of a known device; after the HA part of the report, if it has one.
     pub(super) fn begin(
         state: &'a mut State,
         serial: SerialNumber,
         info: &DeviceInfo,
+        mut contact: Option<Contact>,
         context: &mut Context<'_>,
     ) -> Result<Self, Stop> {
-        let mut changes = Vec::new();
-        let outcome = make_present(state, serial, &mut changes, context)?;
+        let mut changes = contact.as_mut().map(|contact| std::mem::take(&mut contact.changes)).unwrap_or_default();
+        let outcome = match &contact {
+            Some(contact) => contact.outcome,
+            None => make_present(state, serial, &mut changes, context)?,
+        };
         update_info(state, serial, info, &mut changes);
         // It was made present just now.
         let owner = state.owner(serial)?.unwrap_or(OwnerId(0));
         let vdoms = state.active_vdoms(owner)?;
         let active = vdoms.iter().filter(|vdom| !vdom.is_pseudo()).count();
         let root = vdoms.contains(&VdomName::ROOT);
-        Ok(Self { state, serial, owner, outcome, items: Vec::new(), changes, active, root })
+        let decides = match state.device(serial)?.and_then(|device| device.cluster) {
+            Some(cluster) => state.cluster(cluster)?.is_none_or(|cluster| cluster.primary == serial),
+            None => true,
+        };
+        Ok(Self { state, serial, owner, outcome, items: Vec::new(), changes, active, root, decides, contact })
     }
 
     /// Makes sure that a VDOM is there.
@@ -142,6 +173,7 @@ impl<'a> Report<'a> {
             Some(Some(DeleteMode::Retire)) => Some((Outcome::Held, Reason::AuthClientRetired)),
             Some(Some(DeleteMode::Evict)) | None => None,
         };
+        let held = held.or((!self.decides).then_some((Outcome::Held, Reason::PrimaryDecides)));
         if let Some((outcome, reason)) = held {
             self.items.push(Item { vdom, outcome, reason: Some(reason) });
             return Ok(outcome);
@@ -195,6 +227,10 @@ impl<'a> Report<'a> {
             if vdom == VdomName::ROOT || vdom.is_pseudo() || listed.contains(&vdom) {
                 continue;
             }
+            if !self.decides {
+                removed.push(Item { vdom, outcome: Outcome::Held, reason: Some(Reason::PrimaryDecides) });
+                continue;
+            }
             remove(self.state, self.owner, vdom, &Tombstone::evicted(context), context)?;
             self.active -= 1;
             self.changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
@@ -213,8 +249,14 @@ impl<'a> Report<'a> {
         let Some(device) = self.state.device(self.serial)? else {
             return Ok(Planned::unchanged(Answer::new(self.outcome)));
         };
-        let (answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
-        Ok(Planned::about(answer, id, Name::Device(self.serial), self.changes))
+        let (mut answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
+        answer.standing = standing(self.state, self.serial, self.contact.as_ref())?;
+        let Contact { moved, records, .. } = self.contact.unwrap_or_default();
+        answer.users = moved.users;
+        self.changes.extend(moved.changes);
+        let mut planned = Planned::about(answer, id, Name::Device(self.serial), self.changes);
+        planned.records.extend(records);
+        Ok(planned)
     }
 }
 

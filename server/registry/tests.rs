@@ -1,5 +1,6 @@
 //! The rules of the register.
 
+mod cluster;
 mod deletion;
 mod property;
 mod report;
@@ -22,13 +23,13 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {

@@ -49,6 +49,8 @@ const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 const WRITE: Audience = Audience::Admins(Access::Write, Extent::Realms);
 /// An admin reads something of the register as a whole.
 const READ_ALL: Audience = Audience::Admins(Access::Read, Extent::Register);
+/// An admin changes something of the register as a whole.
+const WRITE_ALL: Audience = Audience::Admins(Access::Write, Extent::Register);
 const KNOWN: Audience = Audience::Known;
 
 /// Every rpc of `muster.v1`. A new one has a row here, or it does not compile; `tests/roles.rs` tries every row as every role.
@@ -62,6 +64,14 @@ pub const METHODS: &[Method] = &[
     row("DeviceAdminService/ListDevices", READ),
     row("DeviceAdminService/GetDevice", READ),
     row("DeviceAdminService/DeleteDevice", WRITE),
+    row("ClusterService/ListClusters", READ_ALL),
+    row("ClusterService/GetCluster", READ_ALL),
+    row("ClusterService/CreateCluster", WRITE_ALL),
+    row("ClusterService/UpdateCluster", WRITE_ALL),
+    row("ClusterService/DeleteCluster", WRITE_ALL),
+    row("ClusterService/AddClusterMember", WRITE_ALL),
+    row("ClusterService/RemoveClusterMember", WRITE_ALL),
+    row("ClusterService/SetClusterPrimary", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
 ];
