@@ -71,6 +71,8 @@ pub struct Sync {
     pub digest: Option<[u8; 32]>,
     /// What it says of its HA cluster.
     pub ha: Option<HaReport>,
+    /// What confirms removals that were held.
+    pub confirm_token: Option<String>,
 }
 
 /// What to delete.
@@ -160,10 +162,20 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         if wire.base_generation.is_some_and(i64::is_negative) {
             check.refuse("base_generation", Reason::FieldInvalid, "must not be negative");
         }
+        if wire.confirm_token.len() > Text::MAX_LENGTH {
+            check.refuse(
+                "confirm_token",
+                Reason::FieldInvalid,
+                "must be a confirm_token of a SyncResponse, as it was sent",
+            );
+        }
+        let confirm_token = (!wire.confirm_token.is_empty()).then(|| wire.confirm_token.clone());
         let base_generation = wire.base_generation;
         let ha = HaReport::parse(&mut check, wire.ha.as_ref(), serial);
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, full_list, base_generation, digest, ha }),
+            Some(serial) if check.is_clean() => {
+                Ok(Self { serial, info, full_list, base_generation, digest, confirm_token, ha })
+            }
             _ => Err(check.invalid()),
         }
     }

@@ -3,7 +3,7 @@
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
-use super::{ClusterId, Device, Needs};
+use super::{ClusterId, Device, HeldId, Needs, RealmId};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,24 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -110,25 +128,31 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. }
+            Self::Contact(serial)
+            | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        if self.is_from_device() {
+            // Where its auth clients are counted, most of the time.
+            needs.realms.insert(RealmId::DEFAULT);
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
@@ -143,16 +167,22 @@ impl Action {
                 None => false,
             },
             Self::Delete(_)
+            | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
             | Self::CreateCluster { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. } => true,
-            Self::RenameCluster { .. } | Self::DeleteCluster { .. } | Self::SetPrimary { .. } => false,
+            Self::Contact(_)
+            | Self::ExpireHeld { .. }
+            | Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::SetPrimary { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

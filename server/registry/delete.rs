@@ -5,6 +5,7 @@ use muster_proto::{Reason, SerialNumber, VdomName};
 
 use super::cluster;
 use super::contact::may_call;
+use super::held::withdraw_all;
 use super::users::detach_all;
 use super::{
     After, Answer, Change, Context, Device, Item, Name, Outcome, OwnerId, Planned, Reach, Refusal, State, Stop,
@@ -169,6 +170,7 @@ fn whole(
     let answer = Answer::of(device, Outcome::Removed, items);
     let mut planned = Planned::about(answer, device.id.0, Name::Device(serial), changes);
     planned.records.extend(of_cluster);
+    withdraw_all(state, owner, &mut planned.records, context)?;
     Ok(planned)
 }
 

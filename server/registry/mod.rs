@@ -9,7 +9,7 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`.
 
 mod answer;
 mod auth_client;
@@ -19,14 +19,17 @@ mod contact;
 mod delete;
 mod device;
 mod ha;
+mod held;
 mod ids;
 mod key;
 mod merge;
 mod plan_id;
+mod quota;
 mod reach;
 mod realm;
 mod report;
 mod settings;
+mod settle;
 mod state;
 mod table;
 mod tombstone;
@@ -38,13 +41,15 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use answer::{
-    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 pub use auth_client::AuthClient;
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use reach::Reach;
 pub use realm::Realm;
@@ -89,7 +94,10 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context);
+    let mut result = decide(state, action, context).and_then(|mut planned| {
+        planned.records.extend(settle::settle(state, context)?);
+        Ok(planned)
+    });
     if let Ok(planned) = &mut result
         && (options.validate_only || options.plan.is_some())
     {
@@ -99,6 +107,8 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             result = Err(Refusal::new(Reason::PlanStale, message).into());
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
+            // What is not done is not held either: there is nothing to confirm yet.
+            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
     }
     if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
@@ -120,6 +130,10 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }

@@ -2,7 +2,9 @@
 
 mod cluster;
 mod deletion;
+mod guard;
 mod property;
+mod quota;
 mod report;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
@@ -29,7 +31,7 @@ fn registration(names: &str) -> Registration {
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, ha: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {
@@ -59,6 +61,8 @@ impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
+        let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
+        state.realms.load(RealmId::DEFAULT, Some(default));
         Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
@@ -96,6 +100,12 @@ impl Register {
 
     fn refused(&mut self, command: impl Into<Command>) -> Reason {
         self.plan(command).unwrap_err().reason
+    }
+
+    /// Changes the settings, as an admin would.
+    fn settings<T>(&mut self, change: impl FnOnce(&mut Settings) -> T) {
+        change(self.state.settings.change(&()).unwrap());
+        self.state.settings.keep();
     }
 
     fn register(&mut self, names: &str) -> Answer {
@@ -143,7 +153,10 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
+    needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
+    state.whole.held.extend(needs.held);
+    state.whole.quota_realms |= needs.quota_realms;
 }
 
 /// The items of an answer, in a line.

@@ -72,6 +72,10 @@ pub const METHODS: &[Method] = &[
     row("ClusterService/AddClusterMember", WRITE_ALL),
     row("ClusterService/RemoveClusterMember", WRITE_ALL),
     row("ClusterService/SetClusterPrimary", WRITE_ALL),
+    row("HeldRemovalService/ListHeldRemovals", READ_ALL),
+    row("HeldRemovalService/GetHeldRemoval", READ_ALL),
+    row("HeldRemovalService/ApproveHeldRemoval", WRITE_ALL),
+    row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
 ];
