@@ -1,5 +1,6 @@
 //! What callers ask of the register.
 
+use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
@@ -32,6 +33,8 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
     /// A device that was banned comes back with a stream.
     Contact(SerialNumber),
     /// An admin decides on removals that are held.
@@ -112,6 +115,20 @@ pub enum Action {
         /// Only if this is its generation.
         generation: Option<i64>,
     },
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
+    },
 }
 
 impl From<Action> for Command {
@@ -128,7 +145,10 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::Hello(hello) => Some(hello.serial),
             Self::Contact(serial)
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
             | Self::AddMember { serial, .. }
@@ -143,7 +163,7 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -166,6 +186,7 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
             Self::Delete(_)
             | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
@@ -174,6 +195,8 @@ impl Action {
             | Self::AddMember { .. }
             | Self::RemoveMember { .. } => true,
             Self::Contact(_)
+            | Self::RequestSync { .. }
+            | Self::SetDeviceDebug { .. }
             | Self::ExpireHeld { .. }
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }

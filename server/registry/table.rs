@@ -123,12 +123,12 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         })
     }
 
-    /// What the command at hand found where it changed something: the rows that its plan depends on. Rows that were not there are left
-    /// out, because new ones have new ids; what a row became in between is not what was found.
+    /// What the command at hand found where it changed something: the rows that its plan depends on. What a row became in between is not what
+    /// was found.
     pub(super) fn found(&self) -> impl Iterator<Item = (&K, Option<&V>)> {
         let mut seen = BTreeSet::new();
         let first = self.before.iter().filter(move |(key, _)| seen.insert(key));
-        first.map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value))).filter(|(_, value)| value.is_some())
+        first.map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value)))
     }
 
     /// Keeps what the command at hand did.

@@ -5,7 +5,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: &[&str] = &[
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
