@@ -78,6 +78,10 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The list of clusters.
+pub const CLUSTERS: Listing =
+    Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };
+
 /// The list of held removals.
 pub const HELD_REMOVALS: Listing =
     Listing { filter_fields: &["serial_number", "vdom", "requested_by", "decided_by"], order_keys: &["serial_number"] };

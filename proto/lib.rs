@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod channel;
+pub mod cluster;
 mod cursor;
 pub mod debug_log;
 pub mod device;

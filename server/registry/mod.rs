@@ -14,13 +14,16 @@
 mod answer;
 mod auth_client;
 mod channel;
+mod cluster;
 mod command;
 mod contact;
 mod delete;
 mod device;
+mod ha;
 mod held;
 mod ids;
 mod key;
+mod merge;
 mod plan_id;
 mod quota;
 mod reach;
@@ -43,6 +46,7 @@ pub use answer::{
     UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
@@ -136,6 +140,14 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),

@@ -242,6 +242,9 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     if matches!(answer.after, After::AuthClient(_)) {
         return format!("auth client {}{done}", outcome(answer.outcome));
     }
+    if let After::Cluster(cluster) = &answer.after {
+        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
+    }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
