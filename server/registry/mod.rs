@@ -14,6 +14,7 @@
 mod answer;
 mod auth_client;
 mod channel;
+mod clone;
 mod cluster;
 mod command;
 mod contact;
@@ -28,6 +29,7 @@ mod plan_id;
 mod quota;
 mod reach;
 mod realm;
+mod replace;
 mod report;
 mod settings;
 mod settle;
@@ -46,6 +48,7 @@ pub use answer::{
     UserItem,
 };
 pub use auth_client::AuthClient;
+pub use clone::{DeviceKey, KeyState};
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
@@ -95,7 +98,7 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context).and_then(|mut planned| {
+    let mut result = checked(state, action, context).and_then(|mut planned| {
         planned.records.extend(settle::settle(state, context)?);
         Ok(planned)
     });
@@ -126,6 +129,20 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     result
 }
 
+/// Works a command out, unless the key of the device that calls is held.
+fn checked(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    match clone::check(state, action, context)? {
+        clone::Verdict::Passed(None) => decide(state, action, context),
+        clone::Verdict::Passed(Some((record, reason))) => {
+            let mut planned = decide(state, action, context)?;
+            planned.answer.reason = planned.answer.reason.or(reason);
+            planned.records.push(record);
+            Ok(planned)
+        }
+        clone::Verdict::Held(planned) => Ok(*planned),
+    }
+}
+
 fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
     match action {
         Action::Register(registration) => report::register(state, registration, context),
@@ -147,6 +164,8 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
+        Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),

@@ -11,7 +11,7 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State};
+use crate::registry::{AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, Name, Needs, State};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -87,6 +87,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of devices that several keys claim, with one more if there is a next page; and how many there are in all.
+    async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError>;
+
+    /// The keys that claim a serial number, the earliest first; none if there never was more than one.
+    async fn device_keys(&self, serial: SerialNumber) -> Result<Vec<DeviceKey>, StoreError>;
+
     /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
 
@@ -107,6 +113,17 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// The name of the admin whose token has this hash, unless it was revoked.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
+}
+
+/// A device that several keys claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloneCase {
+    /// The id of the device.
+    pub device: i64,
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// The keys, the earliest first.
+    pub keys: Vec<DeviceKey>,
 }
 
 /// An auth client as admins see it.

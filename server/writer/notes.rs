@@ -242,6 +242,9 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     if matches!(answer.after, After::AuthClient(_)) {
         return format!("auth client {}{done}", outcome(answer.outcome));
     }
+    if matches!(answer.after, After::DeviceKeys(_)) {
+        return format!("key of the device {}{done}", outcome(answer.outcome));
+    }
     if let After::Cluster(cluster) = &answer.after {
         return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
     }
