@@ -75,6 +75,9 @@ pub const AUTH_CLIENTS: Listing =
 pub const DEVICES: Listing =
     Listing { filter_fields: &["serial_number", "model", "hostname", "firmware"], order_keys: &["serial_number"] };
 
+/// The list of admin tokens.
+pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+
 /// One comparison of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {

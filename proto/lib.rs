@@ -9,12 +9,14 @@
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
+pub mod admin_token;
 mod cursor;
 pub mod debug_log;
 pub mod device;
 pub mod encoded;
 mod invalid;
 mod realm;
+mod realm_ref;
 mod reason;
 mod serial;
 mod text;
@@ -25,6 +27,7 @@ mod vdom;
 pub use cursor::Cursor;
 pub use invalid::{Check, Invalid, Violation};
 pub use realm::RealmName;
+pub use realm_ref::{RealmRef, RealmRefError};
 pub use reason::Reason;
 pub use serial::SerialNumber;
 pub use text::{Pattern, Text, printable};

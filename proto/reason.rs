@@ -134,6 +134,16 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such admin token was ever made.
+    AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
+    /// An admin token that is in use has this name already.
+    AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
+    /// Without this token nobody could change anything.
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
+    /// A request with this request_id was done before; its secret is shown once.
+    SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
+    /// There is no such realm, or the caller has no part in it.
+    RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms";
 }
 
 impl fmt::Display for Reason {

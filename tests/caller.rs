@@ -1,5 +1,6 @@
 //! Connections with an identity, and the clients of every service on them.
 
+use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
@@ -64,6 +65,12 @@ impl Caller {
     #[must_use]
     pub fn devices(&self) -> DeviceServiceClient<Connection> {
         DeviceServiceClient::new(self.connection())
+    }
+
+    /// The tokens of admins.
+    #[must_use]
+    pub fn admin_tokens(&self) -> AdminTokenServiceClient<Connection> {
+        AdminTokenServiceClient::new(self.connection())
     }
 
     /// The auth clients, for admins.

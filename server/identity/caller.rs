@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use muster_proto::{SerialNumber, Text};
+use muster_proto::{SerialNumber, Text, Timestamp};
 
 use super::relay::Relay;
-use crate::registry::Reach;
+use crate::registry::{AdminTokenId, Reach};
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,16 @@ pub enum Caller {
 /// One who holds a valid admin token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
+    /// The id of the token.
+    pub token: AdminTokenId,
     /// The name of the token.
     pub name: Text,
     /// Which realms it may see and touch.
     pub reach: Reach,
     /// Whether it may only read.
     pub read_only: bool,
+    /// When it can no longer be used.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -63,7 +67,13 @@ mod tests {
         let own: SerialNumber = SERIAL.parse().unwrap();
         let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
         let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
-        let admin = Admin { name: "first".parse().unwrap(), reach: Reach::Everything, read_only: false };
+        let admin = Admin {
+            token: AdminTokenId(1),
+            name: "first".parse().unwrap(),
+            reach: Reach::Everything,
+            read_only: false,
+            expires_at: None,
+        };
         for (caller, shown, may) in [
             (Caller::Device(own), "device:FG101FTK19002788", true),
             (Caller::Relay(Arc::new(relay)), "relay:fmg-1", true),

@@ -6,7 +6,7 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Username, VdomName};
 
-use super::{AuthClient, Device, Realm, RealmId, Settings, User};
+use super::{AdminToken, AuthClient, Device, Realm, RealmId, Settings, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// An admin token.
+    AdminToken(Box<AdminToken>),
 }
 
 impl After {
@@ -55,7 +57,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),

@@ -1,9 +1,10 @@
 //! What callers ask of the register.
 
+use muster_proto::admin_token::NewAdminToken;
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::{Device, Needs};
+use super::{AdminTokenId, Device, Needs, SecretHash};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,15 @@ pub enum Action {
         /// Only if this is its generation.
         generation: Option<i64>,
     },
+    /// An admin makes a token.
+    CreateAdminToken {
+        /// What it is to allow.
+        new: NewAdminToken,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+    },
+    /// An admin revokes a token.
+    RevokeAdminToken(AdminTokenId),
 }
 
 impl From<Action> for Command {
@@ -65,6 +75,7 @@ impl Action {
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
             Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
         }
     }
 
@@ -89,6 +100,7 @@ impl Action {
                 None => false,
             },
             Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

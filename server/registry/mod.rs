@@ -11,6 +11,7 @@
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
 //! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
 
+mod admin_token;
 mod answer;
 mod auth_client;
 mod command;
@@ -23,6 +24,8 @@ mod plan_id;
 mod reach;
 mod realm;
 mod report;
+mod revoked;
+mod secret_hash;
 mod settings;
 mod state;
 mod table;
@@ -34,16 +37,19 @@ use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
+pub use admin_token::AdminToken;
 pub use answer::{
     After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use reach::Reach;
 pub use realm::Realm;
+pub use revoked::Revoked;
+pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
@@ -120,6 +126,8 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
+        Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
     }
 }
 

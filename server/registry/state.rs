@@ -10,7 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal,
+    Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -30,6 +31,8 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// Admin tokens.
+    pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// What is known as a whole: nothing of it is missing from the tables above.
     pub whole: Needs,
 }
@@ -53,6 +56,8 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// All admin tokens: there are few.
+    pub admin_tokens: bool,
 }
 
 impl Needs {
@@ -94,6 +99,7 @@ macro_rules! each_table {
         $state.realms.$call();
         $state.users.$call();
         $state.user_refs.$call();
+        $state.admin_tokens.$call();
     }};
 }
 
@@ -118,7 +124,7 @@ impl State {
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs);
+        found!(devices, clusters, auth_clients, users, user_refs, admin_tokens);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -226,6 +232,14 @@ impl State {
         let (first, behind) =
             ((client, UserKey::new("")), (AuthClientId(client.0.saturating_add(1)), UserKey::new("")));
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
+    }
+
+    /// The admin tokens, revoked ones too.
+    pub fn admin_tokens(&self) -> Result<impl Iterator<Item = &AdminToken>, Stop> {
+        if !self.whole.admin_tokens {
+            return Err(Needs { admin_tokens: true, ..Needs::default() }.into());
+        }
+        Ok(self.admin_tokens.iter().map(|(_, token)| token))
     }
 
     /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.

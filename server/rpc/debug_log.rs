@@ -77,7 +77,7 @@ impl DebugLogs {
         call: &mut Call,
         request: &v1::StreamDebugLogsRequest,
         peer: Option<Peer>,
-    ) -> Result<(Viewing, Option<AbortOnDropHandle<Reason>>), Failure> {
+    ) -> Result<(Viewing, AbortOnDropHandle<Reason>), Failure> {
         let request = FeedRequest::try_from(request)?;
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
@@ -85,15 +85,13 @@ impl DebugLogs {
         })?;
         let ends = CancellationToken::new();
         let viewing = self.feed.watch(&request, &scope, ends.clone())?;
-        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
-        let by_certificate = !matches!(call.caller, Caller::Admin(_));
-        let authorised = peer.filter(|_| by_certificate).map(|peer| {
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let reason = peer.refused().await;
-                ends.cancel();
-                reason
-            }))
-        });
+        // A certificate may expire or lose its CA, a token may expire or be revoked, a device be banned, while the stream is open.
+        let refused = self.gate.clone().until_refused(call.caller.clone(), peer);
+        let authorised = AbortOnDropHandle::new(tokio::spawn(async move {
+            let reason = refused.await;
+            ends.cancel();
+            reason
+        }));
         Ok((viewing, authorised))
     }
 }
@@ -105,7 +103,7 @@ pub(super) struct FeedStream {
     viewing: Option<Viewing>,
     call: Call,
     /// Ends with the reason for which the viewer may no longer watch.
-    authorised: Option<AbortOnDropHandle<Reason>>,
+    authorised: AbortOnDropHandle<Reason>,
 }
 
 impl Stream for FeedStream {
@@ -122,10 +120,7 @@ impl Stream for FeedStream {
                 Err(Failure::new(Reason::ShuttingDown, "the server is shutting down").retry_after(retry_after))
             }
             Some(Ending::AuthorisationEnded) => {
-                let reason = match &mut this.authorised {
-                    Some(task) => ready!(Pin::new(task).poll(cx)).ok(),
-                    None => None,
-                };
+                let reason = ready!(Pin::new(&mut this.authorised).poll(cx)).ok();
                 Err(refused(reason.unwrap_or(Reason::CertificateNotTrusted)))
             }
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),

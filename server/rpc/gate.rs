@@ -1,5 +1,6 @@
 //! What every call goes through before its work: who calls, may they, how often, and by when.
 
+use std::future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,9 +20,13 @@ use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
 use crate::identity::token::bearer_token;
 use crate::operation::OperationId;
-use crate::registry::Reach;
-use crate::store::Reading;
+use crate::registry::{AdminToken, DeleteMode, Reach, Revoked};
+use crate::revocations::Revocations;
+use crate::store::{Reading, StoreError};
 use crate::writer::Operation;
+
+/// How long a stream that is watched goes on at most before the clock is read again: the clock of the machine may be set.
+const CLOCK_CHECK: Duration = Duration::from_mins(1);
 
 /// What the calls of all services share.
 #[derive(Clone, Debug)]
@@ -42,12 +47,13 @@ struct Shared {
     clock: Arc<dyn Clock>,
     feed: Feed,
     store: Arc<dyn Reading>,
+    revocations: Revocations,
     limits: Arc<Limits>,
 }
 
 impl Gate {
-    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>) -> Self {
-        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new() }))
+    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>, revocations: Revocations) -> Self {
+        Self(Arc::new(Shared { clock, feed, store, revocations, limits: Limits::new() }))
     }
 
     /// Forgets callers that have not called for a while.
@@ -121,16 +127,81 @@ impl Gate {
         Ok(Call::new(trace, caller, permit))
     }
 
+    /// Waits until a new call of this caller would be refused, and says why: a long call has to end then.
+    pub(super) async fn until_refused(self, caller: Caller, peer: Option<Peer>) -> Reason {
+        let Shared { clock, store, revocations, .. } = &*self.0;
+        // Heard before the first look, so that nothing falls in between.
+        let mut hearing = revocations.hear();
+        let (revoked, expires_at) = match &caller {
+            Caller::Device(serial) => (Some(Revoked::Device(*serial)), None),
+            Caller::Relay(_) => (None, None),
+            Caller::Admin(admin) => (Some(Revoked::AdminToken(admin.token)), admin.expires_at),
+        };
+        let by_certificate = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
+        let certificate = async {
+            match by_certificate {
+                Some(peer) => peer.refused().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::pin!(certificate);
+        loop {
+            let now = clock.now();
+            // A store that cannot be read now says nothing against the caller; there is another look soon.
+            if let Ok(Err(reason)) = standing(&**store, &caller, now).await {
+                return reason;
+            }
+            let expiry = expires_at.map_or(CLOCK_CHECK, |end| end.since(now).min(CLOCK_CHECK));
+            let word = async {
+                match revoked {
+                    Some(revoked) => hearing.of(revoked).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                reason = &mut certificate => return reason,
+                () = tokio::time::sleep(expiry), if expires_at.is_some() => {}
+                () = word => {}
+            }
+        }
+    }
+
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
     async fn identify<M>(&self, peer: Option<&Peer>, request: &Request<M>, at: Timestamp) -> Result<Caller, Failure> {
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
-            let name = self.0.store.admin(token.hash().0).await?.ok_or_else(|| refused(Reason::TokenInvalid))?;
-            let name = name.parse().unwrap_or_default();
-            return Ok(Caller::Admin(Arc::new(Admin { name, reach: Reach::Everything, read_only: false })));
+            let found = self.0.store.admin(token.hash().0).await?.filter(|token| token.is_usable(at));
+            return found
+                .map(|token| Caller::Admin(Arc::new(admin(token))))
+                .ok_or_else(|| refused(Reason::TokenInvalid));
         }
         let caller = peer.map_or(Ok(None), |peer| peer.caller(at)).map_err(refused)?;
         caller.ok_or_else(|| refused(Reason::CredentialsMissing))
     }
+}
+
+fn admin(token: AdminToken) -> Admin {
+    let AdminToken { id, display_name, reach, read_only, expires_at, .. } = token;
+    Admin { token: id, name: display_name, reach, read_only, expires_at }
+}
+
+/// Whether somebody who was let in may still call, by what the store holds.
+async fn standing(store: &dyn Reading, caller: &Caller, now: Timestamp) -> Result<Result<(), Reason>, StoreError> {
+    Ok(match caller {
+        Caller::Relay(_) => Ok(()),
+        Caller::Device(serial) => {
+            let found = store.device(*serial).await?;
+            let tombstone = found.and_then(|(device, _)| device.deleted);
+            if tombstone.is_some_and(|tombstone| tombstone.mode == DeleteMode::Ban) {
+                Err(Reason::DeviceBanned)
+            } else {
+                Ok(())
+            }
+        }
+        Caller::Admin(admin) => {
+            let found = store.admin_token(admin.token).await?;
+            if found.is_some_and(|token| token.is_usable(now)) { Ok(()) } else { Err(Reason::TokenInvalid) }
+        }
+    })
 }
 
 /// Whether a caller may make such a call, or why not.
@@ -156,6 +227,7 @@ fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
 pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
+        Reason::DeviceBanned => "the device was banned",
         Reason::CertificateExpired => "the client certificate is not valid at this time",
         Reason::CertificateNotTrusted => "the client certificate is not from a CA that the server trusts now",
         Reason::CertificateWithoutIdentity => "the client certificate names neither a serial number nor a relay",

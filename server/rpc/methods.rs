@@ -49,6 +49,8 @@ const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 const WRITE: Audience = Audience::Admins(Access::Write, Extent::Realms);
 /// An admin reads something of the register as a whole.
 const READ_ALL: Audience = Audience::Admins(Access::Read, Extent::Register);
+/// An admin changes something of the register as a whole.
+const WRITE_ALL: Audience = Audience::Admins(Access::Write, Extent::Register);
 const KNOWN: Audience = Audience::Known;
 
 /// Every rpc of `muster.v1`. A new one has a row here, or it does not compile; `tests/roles.rs` tries every row as every role.
@@ -64,6 +66,10 @@ pub const METHODS: &[Method] = &[
     row("DeviceAdminService/DeleteDevice", WRITE),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
+    row("AdminTokenService/ListAdminTokens", READ_ALL),
+    row("AdminTokenService/GetAdminToken", READ_ALL),
+    row("AdminTokenService/CreateAdminToken", WRITE_ALL),
+    row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

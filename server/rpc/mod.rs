@@ -1,6 +1,7 @@
 //! One file per gRPC service: parse, one call inward, answer. What they share: `gate` (who calls, limits, the log line), `status`
 //! (errors), `wire` (answers).
 
+mod admin_token;
 mod auth_client;
 mod call;
 mod debug_log;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use muster_proto::DESCRIPTORS;
 use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
+use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
@@ -68,11 +70,13 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
     let Parts { clock, feed, store, writer } = parts;
-    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store));
+    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), writer.revocations().clone());
     tidy_now_and_then(&gate);
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let admin_tokens =
+        admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
@@ -85,6 +89,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

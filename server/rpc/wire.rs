@@ -21,11 +21,11 @@ pub(super) fn options(validate_only: bool, plan_id: &str) -> Options {
     Options { validate_only, plan: (!plan_id.is_empty()).then(|| plan_id.to_owned()) }
 }
 
-fn plan(answer: &Answer) -> String {
+pub(super) fn plan(answer: &Answer) -> String {
     answer.plan.clone().unwrap_or_default()
 }
 
-fn reason(reason: Option<muster_proto::Reason>) -> String {
+pub(super) fn reason(reason: Option<muster_proto::Reason>) -> String {
     reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, Revoked, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -22,6 +22,8 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
+    /// Those who may no longer call.
+    pub(super) revoked: Vec<Revoked>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
 }
@@ -99,7 +101,8 @@ pub(super) async fn run(
         store.abandon().await?;
     }
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, realms })
+    let revoked = if wrote { state.revoked() } else { Vec::new() };
+    Ok(Applied { results, next_id, wrote, seen, revoked, realms })
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

@@ -14,6 +14,7 @@ use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::registry::{DeviceId, Refusal};
+use crate::revocations::Revocations;
 use crate::store::{Seen, StoreError, Writing};
 
 /// How many commands one commit takes at most: bounds its size and how long its first caller waits. Measured: with 256
@@ -30,6 +31,7 @@ pub struct WriterTask {
     store: Box<dyn Writing>,
     feed: Feed,
     clock: Arc<dyn Clock>,
+    revocations: Revocations,
     next_id: i64,
     /// When devices last called, not yet written.
     seen: HashMap<DeviceId, Seen>,
@@ -53,7 +55,8 @@ impl WriterTask {
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy }))
+        let revocations = writer.revocations().clone();
+        Ok((writer, Self { submissions, store, feed, clock, revocations, next_id, seen: HashMap::new(), healthy }))
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -91,6 +94,7 @@ impl WriterTask {
             match batch::run(&mut *self.store, &part, self.next_id, now).await {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
+                    applied.revoked.into_iter().for_each(|revoked| self.revocations.tell(revoked));
                     for (device, refused) in applied.seen {
                         let seen = self.seen.entry(device).or_insert(Seen { at: now, refused: 0 });
                         seen.at = now;

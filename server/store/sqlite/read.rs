@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, Reading, StoreError};
 use super::entity::{Entity, parse};
-use crate::registry::{AuthClient, ClusterId, Device};
+use crate::registry::{AdminToken, AdminTokenId, AuthClient, ClusterId, Device};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -166,6 +166,16 @@ fn devices() -> List {
     }
 }
 
+fn admin_tokens() -> List {
+    List {
+        columns: AdminToken::columns(),
+        from: "admin_token",
+        table: "admin_token",
+        fields: &[("display_name", "admin_token.display_name")],
+        in_realms: None,
+    }
+}
+
 #[async_trait]
 impl Reading for SqliteReading {
     async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError> {
@@ -203,8 +213,20 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
     }
 
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
-        let text = "SELECT name FROM admin_token WHERE hash = ? AND revoked_at IS NULL";
-        Ok(sqlx::query_scalar(text).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?)
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE hash = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE id = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
+        let (page, total) = self.list(&admin_tokens(), query).await?;
+        Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
     }
 }
