@@ -114,8 +114,8 @@ reasons! {
     PlanStale, "PLAN_STALE", Aborted, "ask for a new plan with validate_only, look at it, and apply that one";
     /// Another writer changed the device in between.
     StaleGeneration, "STALE_GENERATION", Aborted, "read the current generation, check what changed, and try again";
-    /// The auth client changed since its etag was read.
-    EtagMismatch, "ETAG_MISMATCH", Aborted, "read the auth client again and retry with its new etag";
+    /// It changed since its etag was read.
+    EtagMismatch, "ETAG_MISMATCH", Aborted, "read it again, check what changed, and retry with its new etag";
     /// The caller makes calls faster than it may.
     RateLimited, "RATE_LIMITED", ResourceExhausted, "wait for the retry delay";
     /// The caller has as many calls in flight as it may.
@@ -142,8 +142,40 @@ reasons! {
     LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
     /// A request with this request_id was done before; its secret is shown once.
     SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
-    /// There is no such realm, or the caller has no part in it.
-    RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms";
+    /// No such realm was ever made.
+    RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms, deleted ones too";
+    /// Another realm has this name, or had it before it was deleted.
+    RealmNameTaken, "REALM_NAME_TAKEN", AlreadyExists, "choose another name; a deleted realm of this name comes back with UndeleteRealm";
+    /// The realm "default" always exists.
+    RealmDefault, "REALM_DEFAULT", FailedPrecondition, "leave the realm \"default\" as it is; it can be empty, and it can have a quota";
+    /// Auth clients or users are in the realm.
+    RealmNotEmpty, "REALM_NOT_EMPTY", FailedPrecondition, "move its auth clients to another realm with MoveAuthClients, or delete them";
+    /// The realm is deleted.
+    RealmDeleted, "REALM_DELETED", FailedPrecondition, "bring the realm back with UndeleteRealm, or name another one";
+    /// In multi-realm mode no users come to an auth client in the realm "default".
+    RealmRequired, "REALM_REQUIRED", FailedPrecondition, "an admin must move the auth client to a realm of its own with MoveAuthClients, or turn multi_realm_mode off";
+    /// The realm has as many users as its quota allows.
+    RealmQuotaExceeded, "REALM_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota of the realm, or delete users of it; disabled users count";
+    /// The register as a whole has as many users as its quota allows.
+    UserQuotaExceeded, "USER_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota in the settings, or delete users; disabled users count";
+    /// What is left of the quota of the register is allocated to other realms.
+    QuotaAllocatedElsewhere, "QUOTA_ALLOCATED_ELSEWHERE", ResourceExhausted, "an admin must lower user_quota of the realms that do not use theirs, give this realm one of its own, raise user_quota in the settings, or turn share_quota on";
+    /// A quota is now below what is in use.
+    QuotaBelowUse, "QUOTA_BELOW_USE", Ok, "nobody is removed, and no user can be added until enough are deleted";
+    /// The realms are promised more users than the register may have.
+    QuotaOverallocated, "QUOTA_OVERALLOCATED", Ok, "lower user_quota of some realms, or raise user_quota in the settings: until then whoever adds users first has them";
+    /// A setting cannot change while there are users.
+    SettingLocked, "SETTING_LOCKED", FailedPrecondition, "change fold_usernames only while the register has no users: it decides which of them are the same";
+    /// The auth client is deleted.
+    AuthClientDeleted, "AUTH_CLIENT_DELETED", FailedPrecondition, "bring the auth client back first: with UndeleteAuthClient, or with the next sync of its device";
+    /// There never was such a user.
+    UserUnknown, "USER_UNKNOWN", NotFound, "check the name; list the users";
+    /// Two users of the same name became one.
+    UsersMerged, "USERS_MERGED", Ok, "check that both names are the same person; if not, rename one of them on its device before the move";
+    /// A user stays in its realm for other auth clients, and is in the new realm as well.
+    UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
+    /// The user is gone here, and the devices are not told.
+    UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
 }
 
 impl fmt::Display for Reason {

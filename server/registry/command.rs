@@ -4,7 +4,7 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::{AdminTokenId, Device, Needs, SecretHash};
+use super::{AdminTokenId, Device, Needs, RealmId, SecretHash};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,10 @@ impl Action {
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        if self.is_from_device() {
+            // Where its auth clients are counted, most of the time.
+            needs.realms.insert(RealmId::DEFAULT);
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes

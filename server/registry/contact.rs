@@ -122,16 +122,7 @@ fn placement(
     if let Some(realm) = state.realm_named(&name)? {
         return Ok(if realm.deleted_at.is_none() { realm.id } else { RealmId::DEFAULT });
     }
-    let realm = Realm {
-        id: RealmId(context.id()),
-        name,
-        description: Text::default(),
-        user_quota: None,
-        users: 0,
-        created_at: context.now,
-        updated_at: context.now,
-        deleted_at: None,
-    };
+    let realm = Realm::new(RealmId(context.id()), name, context.now);
     let id = realm.id;
     state.realms.put(id, realm);
     Ok(id)

@@ -21,12 +21,14 @@ mod device;
 mod ids;
 mod key;
 mod plan_id;
+mod quota;
 mod reach;
 mod realm;
 mod report;
 mod revoked;
 mod secret_hash;
 mod settings;
+mod settle;
 mod state;
 mod table;
 mod tombstone;
@@ -91,7 +93,10 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context);
+    let mut result = decide(state, action, context).and_then(|mut planned| {
+        planned.records.extend(settle::settle(state, context)?);
+        Ok(planned)
+    });
     if let Ok(planned) = &mut result
         && (options.validate_only || options.plan.is_some())
     {

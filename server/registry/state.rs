@@ -58,6 +58,8 @@ pub struct Needs {
     pub client_users: BTreeSet<AuthClientId>,
     /// All admin tokens: there are few.
     pub admin_tokens: bool,
+    /// Every realm with a quota of its own.
+    pub quota_realms: bool,
 }
 
 impl Needs {
@@ -204,6 +206,15 @@ impl State {
             return Ok(found);
         }
         Err(Needs { realm_names: [name.clone()].into(), ..Needs::default() }.into())
+    }
+
+    /// The realms in use that have a quota of their own.
+    pub fn quota_realms(&self) -> Result<impl Iterator<Item = &Realm>, Stop> {
+        if !self.whole.quota_realms {
+            return Err(Needs { quota_realms: true, ..Needs::default() }.into());
+        }
+        let realms = self.realms.iter().map(|(_, realm)| realm);
+        Ok(realms.filter(|realm| realm.user_quota.is_some() && realm.is_active()))
     }
 
     /// A user, gone or not.

@@ -2,6 +2,7 @@
 
 mod deletion;
 mod property;
+mod quota;
 mod report;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
@@ -58,6 +59,8 @@ impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
+        let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
+        state.realms.load(RealmId::DEFAULT, Some(default));
         Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
@@ -144,6 +147,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
     state.whole.client_users.extend(needs.client_users);
+    state.whole.quota_realms |= needs.quota_realms;
 }
 
 /// The items of an answer, in a line.

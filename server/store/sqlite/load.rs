@@ -157,6 +157,11 @@ impl SqliteWriting {
         let names: Vec<_> = needs.realm_names.iter().collect();
         let mut rows = self.select::<Realm, _>("id", &unknown, |query, id| query.bind(id)).await?;
         rows.extend(self.select::<Realm, _>("name", &names, |query, name| query.bind(name.as_str())).await?);
+        if needs.quota_realms && !state.whole.quota_realms {
+            let text = format!("SELECT {} FROM realm WHERE user_quota IS NOT NULL", Realm::columns());
+            rows.extend(sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await?);
+            state.whole.quota_realms = true;
+        }
         for row in rows {
             let realm = Realm::read(&row)?;
             self.recent.note_realm(&realm);
