@@ -103,6 +103,12 @@ impl Caller {
         Follower::open(stream).await
     }
 
+    /// The admin tokens, as an admin sees them.
+    pub async fn get_admin_tokens(&self) -> Vec<v1::AdminToken> {
+        let request = v1::ListAdminTokensRequest::default();
+        self.admin_tokens().list_admin_tokens(request).await.unwrap().into_inner().admin_tokens
+    }
+
     /// What the register holds of a device, as an admin sees it.
     pub async fn get_device(&self, serial: &str) -> v1::GetDeviceResponse {
         let request = v1::GetDeviceRequest { name: format!("devices/{serial}") };

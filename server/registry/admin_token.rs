@@ -70,10 +70,10 @@ pub(super) fn create(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let asked = |token: &&AdminToken| !new.request_id.is_empty() && token.request_id == new.request_id;
-    if let Some(token) = state.admin_tokens()?.find(asked) {
-        let after = After::AdminToken(Box::new(token.clone()));
+    if let Some(made) = state.admin_tokens()?.find(asked) {
+        let after = After::AdminToken(Box::new(made.clone()));
         let reason = Some(Reason::SecretShownBefore);
-        return Ok(Planned::unchanged(Answer { after, reason, ..Answer::new(Outcome::Unchanged) }));
+        return Ok(Planned::unchanged(Answer { reason, after, ..Answer::new(Outcome::Unchanged) }));
     }
     let taken = |token: &AdminToken| token.is_usable(context.now) && token.display_name == new.display_name;
     if state.admin_tokens()?.any(taken) {
@@ -131,7 +131,7 @@ pub(super) fn revoke(state: &mut State, id: AdminTokenId, context: &Context<'_>)
     if token.revoked_at.is_some() {
         let after = After::AdminToken(Box::new(token));
         let reason = Some(Reason::AlreadyDeleted);
-        return Ok(Planned::unchanged(Answer { after, reason, ..Answer::new(Outcome::Unchanged) }));
+        return Ok(Planned::unchanged(Answer { reason, after, ..Answer::new(Outcome::Unchanged) }));
     }
     let another = state.admin_tokens()?.any(|other| other.id != id && other.rules(context.now));
     if token.rules(context.now) && !another {

@@ -1,5 +1,6 @@
 //! The rules of the register.
 
+mod admin_token;
 mod deletion;
 mod property;
 mod quota;
