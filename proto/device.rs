@@ -66,6 +66,8 @@ pub struct Sync {
     pub base_generation: Option<i64>,
     /// The digest of what the device would report.
     pub digest: Option<[u8; 32]>,
+    /// What confirms removals that were held.
+    pub confirm_token: Option<String>,
 }
 
 /// What to delete.
@@ -154,9 +156,19 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         if wire.base_generation.is_some_and(i64::is_negative) {
             check.refuse("base_generation", Reason::FieldInvalid, "must not be negative");
         }
+        if wire.confirm_token.len() > Text::MAX_LENGTH {
+            check.refuse(
+                "confirm_token",
+                Reason::FieldInvalid,
+                "must be a confirm_token of a SyncResponse, as it was sent",
+            );
+        }
+        let confirm_token = (!wire.confirm_token.is_empty()).then(|| wire.confirm_token.clone());
         let base_generation = wire.base_generation;
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, full_list, base_generation, digest }),
+            Some(serial) if check.is_clean() => {
+                Ok(Self { serial, info, full_list, base_generation, digest, confirm_token })
+            }
             _ => Err(check.invalid()),
         }
     }

@@ -142,6 +142,26 @@ reasons! {
     LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
     /// A request with this request_id was done before; its secret is shown once.
     SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
+    /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
+    RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// A confirmation is of other removals than the sync asks for; these are held.
+    ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
+    /// An admin decided that what the device asks to remove stays.
+    RemovalRejected, "REMOVAL_REJECTED", FailedPrecondition, "list it again on the device; or let an admin approve the held removal after all, or delete it by name";
+    /// There never was such a held removal, or it is long gone.
+    HeldRemovalUnknown, "HELD_REMOVAL_UNKNOWN", NotFound, "check the name; list the held removals with show_deleted";
+    /// It was decided, withdrawn or has expired.
+    HeldRemovalClosed, "HELD_REMOVAL_CLOSED", FailedPrecondition, "read the held removal to see what became of it; a new sync of the device asks anew";
+    /// It was so decided before this call.
+    AlreadyDecided, "ALREADY_DECIDED", Ok, "nothing to do";
+    /// It is in use.
+    AlreadyActive, "ALREADY_ACTIVE", Ok, "nothing to do";
+    /// The device is not deleted.
+    DeviceActive, "DEVICE_ACTIVE", FailedPrecondition, "delete the device first";
+    /// The device of an auth client is deleted.
+    DeviceDeleted, "DEVICE_DELETED", FailedPrecondition, "undelete the device first";
+    /// It was deleted longer ago than the retention time, so nothing of it can be restored.
+    RetentionEnded, "RETENTION_ENDED", FailedPrecondition, "let the device register anew; a longer retention_days in the settings holds for later deletions";
     /// No such realm was ever made.
     RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms, deleted ones too";
     /// Another realm has this name, or had it before it was deleted.

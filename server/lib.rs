@@ -8,7 +8,6 @@
 //! - [`feed`]: the debug feed. It is written to, and never asks back.
 //! - [`identity`]: certificates, tokens, and the built-in CA; [`data_dir`]: the files of the server.
 //! - [`log`], [`announce`]: what the operator reads; [`maintenance`]: what the binary does besides serving.
-//! - [`revocations`]: word of who may no longer call, to the streams that are open.
 //! - [`clock`], [`operation`]: time and operation ids, passed in everywhere.
 
 pub mod announce;
@@ -21,7 +20,6 @@ pub mod log;
 pub mod maintenance;
 pub mod operation;
 pub mod registry;
-pub mod revocations;
 pub mod rpc;
 pub mod serve;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::identity::ca::{Authority, AuthorityError};
 use crate::identity::handshake::HandshakeFailure;
 use crate::identity::incoming::{HandshakeLimits, Incoming};
 use crate::identity::renewal::keep_server_certificate;
+use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::AdminToken;
 use crate::identity::trust::{Trust, TrustError, TrustFiles};
 use crate::operation::OperationId;
@@ -126,9 +127,12 @@ impl Server {
         }
         let feed = Feed::new(settings.feed_memory, rand::rng().random(), Arc::clone(&clock));
         let (healthy, health) = watch::channel(true);
-        let (writer, task) = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy).await?;
+        let revocations = Revocations::new(store.banned().await?.into_iter().map(Identity::Device));
+        let writing = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy, revocations.clone());
+        let (writer, task) = writing.await?;
         let writing = tokio::spawn(task.run());
-        let parts = Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer };
+        let parts =
+            Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer, revocations };
         Ok(Self { settings, data, tls, clock, feed, parts, writing, healthy: health })
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use muster_proto::{SerialNumber, Text, Timestamp};
 
 use super::relay::Relay;
-use crate::registry::{AdminTokenId, Reach};
+use super::revocations::Identity;
+use super::token::TokenHash;
+use crate::registry::Reach;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub enum Caller {
 /// One who holds a valid admin token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// The id of the token.
-    pub token: AdminTokenId,
+    /// What its token is known by.
+    pub hash: TokenHash,
     /// The name of the token.
     pub name: Text,
     /// Which realms it may see and touch.
@@ -42,6 +44,27 @@ impl Caller {
             Self::Device(own) => own == serial,
             Self::Relay(relay) => relay.covers(serial),
             Self::Admin(_) => false,
+        }
+    }
+}
+
+impl Caller {
+    /// The identity that can be shut out while the call is open, if it is one of a kind that is announced.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Device(serial) => Some(Identity::Device(*serial)),
+            Self::Admin(admin) => Some(Identity::AdminToken(admin.hash)),
+            Self::Relay(_) => None,
+        }
+    }
+
+    /// When the caller can no longer call, if that is known beforehand and is not said by a certificate.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Admin(admin) => admin.expires_at,
+            Self::Device(_) | Self::Relay(_) => None,
         }
     }
 }
@@ -68,7 +91,7 @@ mod tests {
         let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
         let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
         let admin = Admin {
-            token: AdminTokenId(1),
+            hash: TokenHash([1; 32]),
             name: "first".parse().unwrap(),
             reach: Reach::Everything,
             read_only: false,

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use muster_proto::v1::{Outcome, SyncStatus};
-use muster_proto::{Reason, SerialNumber, Username, VdomName};
+use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AdminToken, AuthClient, Device, Realm, RealmId, Settings, User};
+use super::{AdminToken, AuthClient, Device, HeldId, Realm, RealmId, Settings, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub struct UserItem {
     pub reason: Option<Reason>,
     /// What is to be said besides the reason, as in who it collides with; empty if nothing.
     pub detail: String,
+}
+
+/// What the caller is told of removals that are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The held set.
+    pub id: HeldId,
+    /// What confirms it.
+    pub token: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether this command made it.
+    pub is_new: bool,
 }
 
 /// What the caller named, as it is after the command.
@@ -84,6 +97,8 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// The removals of the command that wait for a confirmation, or for an admin.
+    pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
     pub plan: Option<String>,
 }
@@ -100,6 +115,7 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            held: None,
             plan: None,
         }
     }
@@ -203,7 +219,10 @@ impl Planned {
     /// told of "root" comes without a look.
     pub(super) fn looked_at_clients(&self) -> bool {
         let left = |item: &Item| item.reason.is_some_and(|reason| reason != Reason::RootVdomRequired);
-        !self.records.is_empty() || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
+        // Held removals are withdrawn without a look at what they are of.
+        let noted =
+            |record: &Record| !matches!(&record.name, Name::Resource(name) if name.starts_with("heldRemovals/"));
+        self.records.iter().any(noted) || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
     }
 
     /// An answer to a command that changed one thing, or nothing if there are no changes.

@@ -4,7 +4,7 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::{AdminTokenId, Device, Needs, RealmId, SecretHash};
+use super::{AdminTokenId, Device, HeldId, Needs, RealmId, SecretHash};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,24 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -74,7 +92,10 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::Contact(serial) | Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => {
+                Some(*serial)
+            }
             Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
         }
     }
@@ -82,7 +103,7 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -103,12 +124,16 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::Contact(_) | Self::ExpireHeld { .. } => false,
+            Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
+                true
+            }
             Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

@@ -4,6 +4,7 @@ use muster_proto::device::{Deletion, Target};
 use muster_proto::{Reason, SerialNumber, VdomName};
 
 use super::contact::may_call;
+use super::held::withdraw_all;
 use super::users::detach_all;
 use super::{
     After, Answer, Change, Context, Device, Item, Name, Outcome, OwnerId, Planned, Reach, Refusal, State, Stop,
@@ -154,7 +155,9 @@ fn whole(
     state.seal(serial, context.now)?;
     let device = known(state, serial)?;
     let answer = Answer::of(device, Outcome::Removed, items);
-    Ok(Planned::about(answer, device.id.0, Name::Device(serial), changes))
+    let mut planned = Planned::about(answer, device.id.0, Name::Device(serial), changes);
+    withdraw_all(state, owner, &mut planned.records, context)?;
+    Ok(planned)
 }
 
 /// Marks an auth client as deleted, with its users.

@@ -9,7 +9,7 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`.
 
 mod admin_token;
 mod answer;
@@ -18,6 +18,7 @@ mod command;
 mod contact;
 mod delete;
 mod device;
+mod held;
 mod ids;
 mod key;
 mod plan_id;
@@ -25,7 +26,6 @@ mod quota;
 mod reach;
 mod realm;
 mod report;
-mod revoked;
 mod secret_hash;
 mod settings;
 mod settle;
@@ -41,16 +41,17 @@ use muster_proto::{Reason, Timestamp};
 
 pub use admin_token::AdminToken;
 pub use answer::{
-    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use reach::Reach;
 pub use realm::Realm;
-pub use revoked::Revoked;
 pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -106,6 +107,8 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             result = Err(Refusal::new(Reason::PlanStale, message).into());
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
+            // What is not done is not held either: there is nothing to confirm yet.
+            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
     }
     if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
@@ -127,6 +130,10 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }

@@ -8,9 +8,10 @@ use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
 use super::delete::remove;
+use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
 use super::{
-    Answer, Change, Context, DeleteMode, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
-    SyncStatus, Tombstone,
+    Answer, Change, Context, DeleteMode, Item, Name, Notice, Outcome, OwnerId, Planned, Record, Refusal, Settings,
+    State, Stop, Subject, SyncStatus, Tombstone,
 };
 
 /// Puts the device into the register, or makes sure it is there; adds VDOMs and removes none.
@@ -25,7 +26,8 @@ pub(super) fn register(
     {
         let root = (!list.contains(&VdomName::ROOT)).then_some(&VdomName::ROOT);
         let items = root.into_iter().chain(list).map(|vdom| unchanged(*vdom)).collect();
-        return Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, items)));
+        let answer = Answer::of(device, Outcome::Unchanged, items);
+        return settled(state, device.owner(), answer, context);
     }
     let mut report = Report::begin(state, registration.serial, &registration.info, context)?;
     if !list.contains(&VdomName::ROOT) {
@@ -34,6 +36,7 @@ pub(super) fn register(
     for vdom in list {
         report.add(*vdom, context)?;
     }
+    report.reclaim(list, context)?;
     report.end(context)
 }
 
@@ -53,7 +56,8 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
     if let Some(device) = device
         && is_digest_of(device, sync.digest)
     {
-        return Ok(settled(device, SyncStatus::InSync, Vec::new()));
+        let answer = Answer { status: SyncStatus::InSync, ..Answer::of(device, Outcome::Unchanged, Vec::new()) };
+        return settled(state, device.owner(), answer, context);
     }
     let Some(list) = &sync.full_list else {
         let answer = match device {
@@ -69,10 +73,11 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
         if !list.contains(&VdomName::ROOT) {
             items.push(root_stays());
         }
-        return Ok(settled(device, SyncStatus::Completed, items));
+        let answer = Answer::of(device, Outcome::Unchanged, items);
+        return settled(state, device.owner(), answer, context);
     }
     let mut report = Report::begin(state, sync.serial, &sync.info, context)?;
-    let removed = report.remove_all_but(list, context)?;
+    let removed = report.remove_all_but(list, sync.confirm_token.as_deref(), context)?;
     for vdom in list {
         report.add(*vdom, context)?;
     }
@@ -83,13 +88,24 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
     report.end(context)
 }
 
-/// A sync that changed nothing.
-fn settled(device: &Device, status: SyncStatus, items: Vec<Item>) -> Planned {
-    Planned::unchanged(Answer { status, ..Answer::of(device, Outcome::Unchanged, items) })
+/// A report that agrees with the register. What the device asked to remove before, it has again.
+fn settled(state: &mut State, owner: OwnerId, answer: Answer, context: &Context<'_>) -> Result<Planned, Stop> {
+    let mut planned = Planned::unchanged(answer);
+    withdraw(state, HeldOn::Vdoms(owner), &mut planned.records, context)?;
+    Ok(planned)
 }
 
 fn unchanged(vdom: VdomName) -> Item {
     Item { vdom, outcome: Outcome::Unchanged, reason: None }
+}
+
+/// Whether so many removals of so many VDOMs are more than may go in one sync: both limits must be passed, so that a device with two VDOMs may lose
+/// one, and one with a hundred may lose thirty.
+fn is_guarded(settings: &Settings, removals: usize, present: usize) -> bool {
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let (removals, present) = (count(removals), count(present));
+    removals > settings.guard_vdoms
+        && removals.saturating_mul(100) > present.saturating_mul(settings.guard_vdom_percent)
 }
 
 /// A list without "root" asks to remove what no device can be without (domain sheet, section 1.5).
@@ -105,6 +121,10 @@ pub(super) struct Report<'a> {
     outcome: Outcome,
     items: Vec<Item>,
     pub(super) changes: Vec<Change>,
+    /// What was noted of held removals.
+    records: Vec<Record>,
+    /// The removals of this report that are held.
+    held: Option<Notice>,
     /// How many VDOMs are active; pseudo-VDOMs do not count.
     active: usize,
     /// Whether "root" is one of them.
@@ -127,7 +147,8 @@ impl<'a> Report<'a> {
         let vdoms = state.active_vdoms(owner)?;
         let active = vdoms.iter().filter(|vdom| !vdom.is_pseudo()).count();
         let root = vdoms.contains(&VdomName::ROOT);
-        Ok(Self { state, serial, owner, outcome, items: Vec::new(), changes, active, root })
+        let (items, records, held) = (Vec::new(), Vec::new(), None);
+        Ok(Self { state, serial, owner, outcome, items, changes, records, held, active, root })
     }
 
     /// Makes sure that a VDOM is there.
@@ -187,14 +208,39 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Removes the active VDOMs that are not listed, by name. "root" and pseudo-VDOMs are in no list's power.
-    fn remove_all_but(&mut self, list: &[VdomName], context: &Context<'_>) -> Result<Vec<Item>, Stop> {
+    /// Withdraws what is held if the device says that it has any of it after all.
+    fn reclaim(&mut self, list: &[VdomName], context: &Context<'_>) -> Result<(), Stop> {
+        let on = HeldOn::Vdoms(self.owner);
+        let Some(held) = self.state.held_on(on)? else { return Ok(()) };
+        if list.iter().any(|vdom| held.names.iter().any(|name| **name == *vdom.as_str())) {
+            withdraw(self.state, on, &mut self.records, context)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the active VDOMs that are not listed, by name, unless the guard holds them. "root" and pseudo-VDOMs are in no list's power.
+    fn remove_all_but(
+        &mut self,
+        list: &[VdomName],
+        token: Option<&str>,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Item>, Stop> {
         let listed: HashSet<VdomName> = list.iter().copied().collect();
+        let mut missing = self.state.active_vdoms(self.owner)?;
+        missing.retain(|vdom| *vdom != VdomName::ROOT && !vdom.is_pseudo() && !listed.contains(vdom));
+        let removals = Removals {
+            on: HeldOn::Vdoms(self.owner),
+            serial: Some(self.serial),
+            names: missing.iter().map(|vdom| vdom.as_str().into()).collect(),
+            beyond: is_guarded(self.state.settings(), missing.len(), self.active),
+            token,
+        };
+        if let Ruling::Stay(outcome, reason, notice) = rule(self.state, removals, &mut self.records, context)? {
+            self.held = Some(notice);
+            return Ok(missing.into_iter().map(|vdom| Item { vdom, outcome, reason: Some(reason) }).collect());
+        }
         let mut removed = Vec::new();
-        for vdom in self.state.active_vdoms(self.owner)? {
-            if vdom == VdomName::ROOT || vdom.is_pseudo() || listed.contains(&vdom) {
-                continue;
-            }
+        for vdom in missing {
             remove(self.state, self.owner, vdom, &Tombstone::evicted(context), context)?;
             self.active -= 1;
             self.changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
@@ -214,7 +260,10 @@ impl<'a> Report<'a> {
             return Ok(Planned::unchanged(Answer::new(self.outcome)));
         };
         let (answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
-        Ok(Planned::about(answer, id, Name::Device(self.serial), self.changes))
+        let answer = Answer { held: self.held, ..answer };
+        let mut planned = Planned::about(answer, id, Name::Device(self.serial), self.changes);
+        planned.records.extend(self.records);
+        Ok(planned)
     }
 }
 

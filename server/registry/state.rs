@@ -10,8 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal,
-    Settings, User, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId,
+    Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -33,6 +33,8 @@ pub struct State {
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
     /// Admin tokens.
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
+    /// Held removals.
+    pub held: Table<HeldId, Held>,
     /// What is known as a whole: nothing of it is missing from the tables above.
     pub whole: Needs,
 }
@@ -58,6 +60,10 @@ pub struct Needs {
     pub client_users: BTreeSet<AuthClientId>,
     /// All admin tokens: there are few.
     pub admin_tokens: bool,
+    /// Owners with all removals that are held of their lists and still stand.
+    pub held: BTreeSet<OwnerId>,
+    /// Held removals, by id.
+    pub held_ids: BTreeSet<HeldId>,
     /// Every realm with a quota of its own.
     pub quota_realms: bool,
 }
@@ -102,6 +108,7 @@ macro_rules! each_table {
         $state.users.$call();
         $state.user_refs.$call();
         $state.admin_tokens.$call();
+        $state.held.$call();
     }};
 }
 
@@ -126,7 +133,7 @@ impl State {
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs, admin_tokens);
+        found!(devices, clusters, auth_clients, users, user_refs, held, admin_tokens);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -251,6 +258,31 @@ impl State {
             return Err(Needs { admin_tokens: true, ..Needs::default() }.into());
         }
         Ok(self.admin_tokens.iter().map(|(_, token)| token))
+    }
+
+    /// The removals that are held of a list and still stand.
+    pub fn held_on(&self, on: HeldOn) -> Result<Option<&Held>, Stop> {
+        if !self.whole.held.contains(&on.owner()) {
+            return Err(Needs { held: [on.owner()].into(), ..Needs::default() }.into());
+        }
+        Ok(self.held.iter().map(|(_, held)| held).find(|held| held.on == on && held.state.stands()))
+    }
+
+    /// The removals that are held of all lists of an owner and still stand.
+    pub fn held_of(&self, owner: OwnerId) -> Result<Vec<HeldId>, Stop> {
+        // Known as a whole, or it says so.
+        self.held_on(HeldOn::Vdoms(owner))?;
+        let held =
+            self.held.iter().map(|(_, held)| held).filter(|held| held.on.owner() == owner && held.state.stands());
+        Ok(held.map(|held| held.id).collect())
+    }
+
+    /// Held removals, by id; decided ones too.
+    pub fn held(&self, id: HeldId) -> Result<Option<&Held>, Stop> {
+        if self.held.knows(&id) {
+            return Ok(self.held.get(&id));
+        }
+        Err(Needs { held_ids: [id].into(), ..Needs::default() }.into())
     }
 
     /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.

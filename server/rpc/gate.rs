@@ -1,10 +1,10 @@
 //! What every call goes through before its work: who calls, may they, how often, and by when.
 
-use std::future;
+use std::future::{Future, pending};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
@@ -18,11 +18,11 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
-use crate::identity::token::bearer_token;
+use crate::identity::revocations::{Identity, Revocations};
+use crate::identity::token::{TokenHash, bearer_token};
 use crate::operation::OperationId;
-use crate::registry::{AdminToken, DeleteMode, Reach, Revoked};
-use crate::revocations::Revocations;
-use crate::store::{Reading, StoreError};
+use crate::registry::{AdminToken, Reach};
+use crate::store::Reading;
 use crate::writer::Operation;
 
 /// How long a stream that is watched goes on at most before the clock is read again: the clock of the machine may be set.
@@ -47,13 +47,13 @@ struct Shared {
     clock: Arc<dyn Clock>,
     feed: Feed,
     store: Arc<dyn Reading>,
-    revocations: Revocations,
     limits: Arc<Limits>,
+    revocations: Revocations,
 }
 
 impl Gate {
     pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>, revocations: Revocations) -> Self {
-        Self(Arc::new(Shared { clock, feed, store, revocations, limits: Limits::new() }))
+        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new(), revocations }))
     }
 
     /// Forgets callers that have not called for a while.
@@ -127,41 +127,46 @@ impl Gate {
         Ok(Call::new(trace, caller, permit))
     }
 
-    /// Waits until a new call of this caller would be refused, and says why: a long call has to end then.
-    pub(super) async fn until_refused(self, caller: Caller, peer: Option<Peer>) -> Reason {
-        let Shared { clock, store, revocations, .. } = &*self.0;
-        // Heard before the first look, so that nothing falls in between.
-        let mut hearing = revocations.hear();
-        let (revoked, expires_at) = match &caller {
-            Caller::Device(serial) => (Some(Revoked::Device(*serial)), None),
-            Caller::Relay(_) => (None, None),
-            Caller::Admin(admin) => (Some(Revoked::AdminToken(admin.token)), admin.expires_at),
-        };
-        let by_certificate = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
-        let certificate = async {
-            match by_certificate {
-                Some(peer) => peer.refused().await,
-                None => future::pending().await,
-            }
-        };
-        tokio::pin!(certificate);
-        loop {
-            let now = clock.now();
-            // A store that cannot be read now says nothing against the caller; there is another look soon.
-            if let Ok(Err(reason)) = standing(&**store, &caller, now).await {
-                return reason;
-            }
-            let expiry = expires_at.map_or(CLOCK_CHECK, |end| end.since(now).min(CLOCK_CHECK));
-            let word = async {
-                match revoked {
-                    Some(revoked) => hearing.of(revoked).await,
-                    None => future::pending().await,
+    /// Whether the device is banned, as far as the latest commit goes: unary calls learn it from the rules, a stream asks here.
+    pub(super) fn is_banned(&self, serial: SerialNumber) -> bool {
+        self.0.revocations.is_revoked(&Identity::Device(serial))
+    }
+
+    /// Waits until an open call of this caller would no longer be let in, and says why: a stream has to end then.
+    pub(super) fn shut_out(&self, caller: &Caller, peer: Option<Peer>) -> impl Future<Output = Reason> + Send + use<> {
+        // Not the gate itself: a stream must not keep the services, and so the server, alive.
+        let (revocations, identity) = (self.0.revocations.clone(), caller.identity());
+        let (clock, end) = (Arc::clone(&self.0.clock), caller.expires_at());
+        // A certificate may expire or lose its CA, and a token may expire, while the stream is open.
+        let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
+        async move {
+            let certificate = async {
+                match &peer {
+                    Some(peer) => peer.refused().await,
+                    None => pending().await,
+                }
+            };
+            let revoked = async {
+                match identity {
+                    Some(identity) => revocations.revoked(identity).await,
+                    None => pending().await,
+                }
+                match identity {
+                    Some(Identity::Device(_)) => Reason::DeviceBanned,
+                    _ => Reason::TokenInvalid,
+                }
+            };
+            let expired = async {
+                let Some(end) = end else { return pending().await };
+                // The clock of the machine may be set meanwhile.
+                while clock.now() < end {
+                    tokio::time::sleep(end.since(clock.now()).min(CLOCK_CHECK)).await;
                 }
             };
             tokio::select! {
-                reason = &mut certificate => return reason,
-                () = tokio::time::sleep(expiry), if expires_at.is_some() => {}
-                () = word => {}
+                () = expired => Reason::TokenInvalid,
+                reason = certificate => reason,
+                reason = revoked => reason,
             }
         }
     }
@@ -180,28 +185,8 @@ impl Gate {
 }
 
 fn admin(token: AdminToken) -> Admin {
-    let AdminToken { id, display_name, reach, read_only, expires_at, .. } = token;
-    Admin { token: id, name: display_name, reach, read_only, expires_at }
-}
-
-/// Whether somebody who was let in may still call, by what the store holds.
-async fn standing(store: &dyn Reading, caller: &Caller, now: Timestamp) -> Result<Result<(), Reason>, StoreError> {
-    Ok(match caller {
-        Caller::Relay(_) => Ok(()),
-        Caller::Device(serial) => {
-            let found = store.device(*serial).await?;
-            let tombstone = found.and_then(|(device, _)| device.deleted);
-            if tombstone.is_some_and(|tombstone| tombstone.mode == DeleteMode::Ban) {
-                Err(Reason::DeviceBanned)
-            } else {
-                Ok(())
-            }
-        }
-        Caller::Admin(admin) => {
-            let found = store.admin_token(admin.token).await?;
-            if found.is_some_and(|token| token.is_usable(now)) { Ok(()) } else { Err(Reason::TokenInvalid) }
-        }
-    })
+    let AdminToken { hash, display_name, reach, read_only, expires_at, .. } = token;
+    Admin { hash: TokenHash(hash.0), name: display_name, reach, read_only, expires_at }
 }
 
 /// Whether a caller may make such a call, or why not.

@@ -5,11 +5,12 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
     "muster.v1.AdminTokenService",
 ];

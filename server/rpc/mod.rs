@@ -9,6 +9,7 @@ mod device;
 mod device_admin;
 mod gate;
 mod health;
+mod held_removal;
 mod limits;
 mod log;
 mod methods;
@@ -26,6 +27,7 @@ use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
+use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -37,6 +39,7 @@ pub use methods::{Access, Audience, Extent, METHODS, Method};
 
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::Revocations;
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -62,6 +65,8 @@ pub struct Parts {
     pub store: Arc<dyn Reading>,
     /// Changes.
     pub writer: Writer,
+    /// Who may no longer call.
+    pub revocations: Revocations,
 }
 
 /// What every call passes before its service.
@@ -69,16 +74,19 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
-    let Parts { clock, feed, store, writer } = parts;
-    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), writer.revocations().clone());
+    let Parts { clock, feed, store, writer, revocations } = parts;
+    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
-    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
-    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
+    let device_admin =
+        device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let held_removals =
+        held_removal::HeldRemovals { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -88,6 +96,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
         .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_proto::v1;
 
 use crate::operation::OperationId;
-use crate::registry::{After, Answer, AuthClient, Device, Item, Options};
+use crate::registry::{After, Answer, AuthClient, Device, Held, HeldOn, HeldState, Item, Notice, Options, UserItem};
 use crate::store::AuthClientRow;
 
 /// When a device should sync again if nothing happens before.
@@ -60,6 +60,16 @@ pub(super) fn synced(operation: OperationId, answer: &Answer) -> v1::SyncRespons
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
         plan_id: plan(answer),
+        held: answer.held.as_ref().map(held_notice),
+    }
+}
+
+/// What a device is told of removals that are held.
+pub(super) fn held_notice(notice: &Notice) -> v1::HeldNotice {
+    v1::HeldNotice {
+        name: format!("heldRemovals/{}", notice.id.0),
+        confirm_token: notice.token.clone(),
+        expire_time: Some(notice.expires_at.into()),
     }
 }
 
@@ -95,6 +105,62 @@ pub(super) fn auth_client_deleted(
         outcome: answer.outcome.into(),
         reason: reason(answer.reason),
         auth_client: Some(auth_client(&row)),
+        plan_id: plan(answer),
+    }
+}
+
+pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
+    use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
+    let (kind, vdom) = match held.on {
+        HeldOn::Vdoms(_) => (Kind::Vdoms, String::new()),
+        HeldOn::Users(_, vdom) => (Kind::Users, vdom.to_string()),
+    };
+    let state = match held.state {
+        HeldState::Pending => State::Pending,
+        HeldState::Rejected => State::Rejected,
+        HeldState::Confirmed => State::Confirmed,
+        HeldState::Approved => State::Approved,
+        HeldState::Withdrawn => State::Withdrawn,
+        HeldState::Expired => State::Expired,
+    };
+    v1::HeldRemoval {
+        name: format!("heldRemovals/{}", held.id.0),
+        id: held.id.0,
+        kind: kind.into(),
+        serial_number: held.serial.map(|serial| serial.to_string()).unwrap_or_default(),
+        vdom,
+        removals: held.names.iter().map(ToString::to_string).collect(),
+        state: state.into(),
+        requested_by: held.by.to_string(),
+        decided_by: held.decided_by.to_string(),
+        create_time: Some(held.created_at.into()),
+        update_time: Some(held.updated_at.into()),
+        expire_time: Some(held.expires_at().into()),
+    }
+}
+
+pub(super) fn held_approved(operation: OperationId, answer: &Answer) -> v1::ApproveHeldRemovalResponse {
+    let user = |item: &UserItem| v1::HeldUserOutcome {
+        username: item.username.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+    };
+    v1::ApproveHeldRemovalResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
+        vdoms: answer.items.iter().map(item).collect(),
+        users: answer.users.iter().map(user).collect(),
+        plan_id: plan(answer),
+    }
+}
+
+pub(super) fn held_rejected(operation: OperationId, answer: &Answer) -> v1::RejectHeldRemovalResponse {
+    v1::RejectHeldRemovalResponse {
+        operation_id: operation.to_string(),
+        outcome: answer.outcome.into(),
+        reason: reason(answer.reason),
         plan_id: plan(answer),
     }
 }

@@ -11,7 +11,9 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AdminToken, AdminTokenId, AuthClient, ClusterId, Device, DeviceId, Name, Needs, State};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
+};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ pub trait Writing: Send {
     /// Writes something of no consequence, to find out whether the store can be written.
     async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
 
+    /// The serial numbers of the devices that are banned.
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError>;
+
     /// Whether any admin token, even a revoked one, is known.
     async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
 
@@ -95,6 +100,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
     async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
+
+    /// One held removal, decided or not.
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
+
+    /// One page of held removals, with one row more if there is a next page; and how many there are in all.
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError>;
+
+    /// Some of the held removals whose time has passed.
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
 }
 
 /// An auth client as admins see it.

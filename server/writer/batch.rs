@@ -6,7 +6,9 @@ use std::sync::Arc;
 use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, Revoked, State, Stop, plan};
+use crate::identity::revocations::Identity;
+use crate::identity::token::TokenHash;
+use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -22,8 +24,8 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
-    /// Those who may no longer call.
-    pub(super) revoked: Vec<Revoked>,
+    /// Those whose right to call may have changed, and whether they are shut out now.
+    pub(super) standing: Vec<(Identity, bool)>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
 }
@@ -100,9 +102,17 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
+    let standing = if wrote { standing(&state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    let revoked = if wrote { state.revoked() } else { Vec::new() };
-    Ok(Applied { results, next_id, wrote, seen, revoked, realms })
+    Ok(Applied { results, next_id, wrote, seen, standing, realms })
+}
+
+/// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.
+fn standing(state: &State) -> Vec<(Identity, bool)> {
+    let devices = state.devices.changed().map(|device| (Identity::Device(device.serial), device.is_banned()));
+    let tokens = state.admin_tokens.changed();
+    let tokens = tokens.map(|token| (Identity::AdminToken(TokenHash(token.hash.0)), token.revoked_at.is_some()));
+    devices.chain(tokens).collect()
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

@@ -18,7 +18,6 @@ pub use task::WriterTask;
 
 use crate::operation::OperationId;
 use crate::registry::{Answer, Command, Proof, Reach, Refusal};
-use crate::revocations::Revocations;
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -54,13 +53,12 @@ struct Submission {
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
-    revocations: Revocations,
 }
 
 /// The two ends of the queue.
 fn queue() -> (Writer, mpsc::Receiver<Submission>) {
     let (queue, submissions) = mpsc::channel(QUEUE);
-    (Writer { queue, revocations: Revocations::default() }, submissions)
+    (Writer { queue }, submissions)
 }
 
 /// What the caller waits for.
@@ -68,12 +66,6 @@ fn queue() -> (Writer, mpsc::Receiver<Submission>) {
 pub struct Pending(oneshot::Receiver<Result<Answer, Refusal>>);
 
 impl Writer {
-    /// Where word is spread of who may no longer call, after the commit that said so.
-    #[must_use]
-    pub fn revocations(&self) -> &Revocations {
-        &self.revocations
-    }
-
     /// Hands a command in. From here on the writer leaves the terminal debug event of the operation, whatever becomes of it.
     pub fn submit(&self, operation: Operation, command: Command) -> Result<Pending, Refusal> {
         let (reply, answer) = oneshot::channel();

@@ -13,8 +13,8 @@ use super::batch::RealmNames;
 use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::{Identity, Revocations};
 use crate::registry::{DeviceId, Refusal};
-use crate::revocations::Revocations;
 use crate::store::{Seen, StoreError, Writing};
 
 /// How many commands one commit takes at most: bounds its size and how long its first caller waits. Measured: with 256
@@ -31,12 +31,13 @@ pub struct WriterTask {
     store: Box<dyn Writing>,
     feed: Feed,
     clock: Arc<dyn Clock>,
-    revocations: Revocations,
     next_id: i64,
     /// When devices last called, not yet written.
     seen: HashMap<DeviceId, Seen>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
+    /// Where banned devices are announced.
+    revocations: Revocations,
 }
 
 impl std::fmt::Debug for WriterTask {
@@ -46,17 +47,17 @@ impl std::fmt::Debug for WriterTask {
 }
 
 impl WriterTask {
-    /// A writer over this store. `healthy` is told whether the store can be used.
+    /// A writer over this store. `healthy` is told whether the store can be used, and `revocations` which devices are banned.
     pub async fn new(
         mut store: Box<dyn Writing>,
         feed: Feed,
         clock: Arc<dyn Clock>,
         healthy: watch::Sender<bool>,
+        revocations: Revocations,
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        let revocations = writer.revocations().clone();
-        Ok((writer, Self { submissions, store, feed, clock, revocations, next_id, seen: HashMap::new(), healthy }))
+        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy, revocations }))
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -94,7 +95,6 @@ impl WriterTask {
             match batch::run(&mut *self.store, &part, self.next_id, now).await {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
-                    applied.revoked.into_iter().for_each(|revoked| self.revocations.tell(revoked));
                     for (device, refused) in applied.seen {
                         let seen = self.seen.entry(device).or_insert(Seen { at: now, refused: 0 });
                         seen.at = now;
@@ -104,6 +104,8 @@ impl WriterTask {
                     if applied.wrote {
                         self.report_health(true);
                     }
+                    // Before the answer: whoever is told of a ban finds the device shut out.
+                    self.announce(applied.standing);
                     self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
@@ -118,6 +120,12 @@ impl WriterTask {
                 }
             }
         }
+    }
+
+    /// Tells open calls of those who were shut out. Most batches shut nobody out and let nobody in again.
+    fn announce(&self, standing: Vec<(Identity, bool)>) {
+        let changes = standing.into_iter();
+        self.revocations.settle(changes.filter(|(identity, out)| *out != self.revocations.is_revoked(identity)));
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.

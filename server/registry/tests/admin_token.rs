@@ -91,13 +91,3 @@ fn a_name_is_free_again_once_its_token_is_gone() {
     register.plan(Action::RevokeAdminToken(guest)).unwrap();
     register.plan(new("guest", true, true, Some(100))).unwrap();
 }
-
-#[test]
-fn who_is_revoked_is_told_of() {
-    let mut register = register();
-    register.plan(new("first", false, false, None)).unwrap();
-    let guest = id_of(&register.plan(new("guest", false, true, None)).unwrap());
-    assert_eq!(register.state.revoked(), []);
-    register.plan(Action::RevokeAdminToken(guest)).unwrap();
-    assert_eq!(register.state.revoked(), [Revoked::AdminToken(guest)]);
-}

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
-use muster_proto::{Pattern, SerialNumber};
+use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, Reading, StoreError};
 use super::entity::{Entity, parse};
-use crate::registry::{AdminToken, AdminTokenId, AuthClient, ClusterId, Device};
+use crate::registry::{AdminToken, AdminTokenId, AuthClient, ClusterId, Device, Held, HeldId};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -176,6 +176,21 @@ fn admin_tokens() -> List {
     }
 }
 
+fn held_removals() -> List {
+    List {
+        columns: Held::columns(),
+        from: "held",
+        table: "held",
+        fields: &[
+            ("serial_number", "coalesce(held.serial, '')"),
+            ("vdom", "held.vdom"),
+            ("requested_by", "held.requested_by"),
+            ("decided_by", "held.decided_by"),
+        ],
+        in_realms: None,
+    }
+}
+
 #[async_trait]
 impl Reading for SqliteReading {
     async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError> {
@@ -228,5 +243,26 @@ impl Reading for SqliteReading {
     async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
         let (page, total) = self.list(&admin_tokens(), query).await?;
         Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {
+        let text = format!("SELECT {} FROM held WHERE id = ?", Held::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(Held::read).transpose()
+    }
+
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError> {
+        let (page, total) = self.list(&held_removals(), query).await?;
+        Ok((page.iter().map(Held::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError> {
+        // Those that stand are few, whatever their number in the past.
+        let text = format!(
+            "SELECT {} FROM held WHERE deleted_at IS NULL AND state = 1 AND expires_at <= ? ORDER BY id LIMIT ?",
+            Held::columns()
+        );
+        let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
+        rows.iter().map(Held::read).collect()
     }
 }
