@@ -9,6 +9,7 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "proto";
 const PROTO_FILES: [&str; 7] = [
     "muster/v1/common.proto",
+    "muster/v1/channel.proto",
     "muster/v1/device_service.proto",
     "muster/v1/auth_client_service.proto",
     "muster/v1/device_admin_service.proto",

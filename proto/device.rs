@@ -22,7 +22,7 @@ impl DeviceInfo {
         [self.model.as_str(), self.hostname.as_str(), self.firmware.as_str()]
     }
 
-    fn parse(check: &mut Check, wire: Option<&v1::DeviceInfo>) -> Self {
+    pub(crate) fn parse(check: &mut Check, wire: Option<&v1::DeviceInfo>) -> Self {
         let Some(wire) = wire else { return Self::default() };
         let mut text = |field: &str, text: &str| {
             check.take(field, Reason::TextMalformed, text.parse::<Text>()).unwrap_or_default()
@@ -88,7 +88,7 @@ pub struct Deletion {
     pub target: Target,
 }
 
-fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
+pub(crate) fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
     check.take("serial_number", Reason::SerialNumberMalformed, text.parse())
 }
 

@@ -196,6 +196,20 @@ reasons! {
     UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
     /// The user is gone here, and the devices are not told.
     UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
+    /// A channel that does not begin with a hello, or that has a second one.
+    ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
+    /// Nothing was heard on a channel for two and a half heartbeat intervals.
+    ChannelSilent, "CHANNEL_SILENT", DeadlineExceeded, "send a heartbeat whenever the heartbeat_interval of the welcome has passed; then open a new channel";
+    /// A newer channel of the same device is open.
+    ChannelSuperseded, "CHANNEL_SUPERSEDED", Aborted, "nothing to do if the device opened a new channel itself; else two boxes share a serial number: take one of them out of service";
+    /// The device has no open channel.
+    DeviceOffline, "DEVICE_OFFLINE", FailedPrecondition, "wait until the device is online (GetDevice shows it), or run execute fortitoken-cloud update on the device";
+    /// The channel of the device cannot do what is asked.
+    ChannelFeatureMissing, "CHANNEL_FEATURE_MISSING", FailedPrecondition, "update the firmware of the device; until then act on the device itself";
+    /// The clock of the device is off by more than five seconds.
+    ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
+    /// A device sent more debug lines than it may, or lines that are malformed.
+    DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
 }
 
 impl fmt::Display for Reason {

@@ -1,8 +1,12 @@
 //! What callers ask of the register.
 
+<<<<<<< HEAD
 use muster_proto::admin_token::NewAdminToken;
+=======
+use muster_proto::channel::{DebugWish, Hello};
+>>>>>>> main
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::{SerialNumber, VdomName, digest};
+use muster_proto::{SerialNumber, Text, VdomName, digest};
 
 use super::{AdminTokenId, Device, HeldId, Needs, RealmId, SecretHash};
 
@@ -33,6 +37,8 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
     /// A device that was banned comes back with a stream.
     Contact(SerialNumber),
     /// An admin decides on removals that are held.
@@ -67,6 +73,7 @@ pub enum Action {
         /// Only if this is its generation.
         generation: Option<i64>,
     },
+<<<<<<< HEAD
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -76,6 +83,22 @@ pub enum Action {
     },
     /// An admin revokes a token.
     RevokeAdminToken(AdminTokenId),
+=======
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
+    },
+>>>>>>> main
 }
 
 impl From<Action> for Command {
@@ -92,18 +115,27 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::Hello(hello) => Some(hello.serial),
             Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+<<<<<<< HEAD
             Self::Contact(serial) | Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => {
                 Some(*serial)
             }
             Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
+=======
+            Self::Contact(serial)
+            | Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. }
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. } => Some(*serial),
+>>>>>>> main
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -124,7 +156,10 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Contact(_) | Self::ExpireHeld { .. } => false,
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
+            Self::Contact(_) | Self::ExpireHeld { .. } | Self::RequestSync { .. } | Self::SetDeviceDebug { .. } => {
+                false
+            }
             Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
                 true
             }

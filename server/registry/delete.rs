@@ -95,11 +95,11 @@ fn within_reach(state: &State, serial: SerialNumber, context: &Context<'_>) -> R
     Ok(())
 }
 
-fn unknown(serial: SerialNumber) -> Refusal {
+pub(super) fn unknown(serial: SerialNumber) -> Refusal {
     Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
 }
 
-fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
+pub(super) fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
     state.device(serial)?.ok_or_else(|| unknown(serial).into())
 }
 

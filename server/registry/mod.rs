@@ -9,11 +9,12 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`, `channel`.
 
 mod admin_token;
 mod answer;
 mod auth_client;
+mod channel;
 mod command;
 mod contact;
 mod delete;
@@ -130,6 +131,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
         Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
@@ -138,8 +140,13 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+<<<<<<< HEAD
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
+=======
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
+>>>>>>> main
     }
 }
 

@@ -4,6 +4,7 @@
 mod admin_token;
 mod auth_client;
 mod call;
+mod channel;
 mod debug_log;
 mod device;
 mod device_admin;
@@ -11,6 +12,7 @@ mod gate;
 mod health;
 mod held_removal;
 mod limits;
+mod lines;
 mod log;
 mod methods;
 mod status;
@@ -40,6 +42,7 @@ pub use methods::{Access, Audience, Extent, METHODS, Method};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::revocations::Revocations;
+use crate::presence::Presence;
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -65,6 +68,8 @@ pub struct Parts {
     pub store: Arc<dyn Reading>,
     /// Changes.
     pub writer: Writer,
+    /// Channels.
+    pub presence: Presence,
     /// Who may no longer call.
     pub revocations: Revocations,
 }
@@ -74,16 +79,16 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
-    let Parts { clock, feed, store, writer, revocations } = parts;
+    let Parts { clock, feed, store, writer, presence, revocations } = parts;
     let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
+    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
-        device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+        device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
     let held_removals =
         held_removal::HeldRemovals { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };

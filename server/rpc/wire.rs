@@ -12,7 +12,7 @@ use crate::store::AuthClientRow;
 const NEXT_SYNC: Duration = Duration::from_hours(24);
 
 /// The longest a device may wait for its next sync: FortiOS syncs its users once a day (domain sheet, section 3.1).
-fn next_sync() -> Option<prost_types::Duration> {
+pub(super) fn next_sync() -> Option<prost_types::Duration> {
     NEXT_SYNC.try_into().ok()
 }
 
@@ -197,7 +197,8 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
     }
 }
 
-pub(super) fn device(device: &Device) -> v1::Device {
+/// A device, and its channel if it had one since the server started.
+pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v1::Device {
     v1::Device {
         name: format!("devices/{}", device.serial),
         id: device.id.0,
@@ -211,6 +212,7 @@ pub(super) fn device(device: &Device) -> v1::Device {
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
         last_seen_time: Some(device.last_seen_at.into()),
+        presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }
