@@ -7,7 +7,7 @@ use std::{env, fs};
 use prost::Message as _;
 
 const PROTO_ROOT: &str = "proto";
-const PROTO_FILES: [&str; 7] = [
+const PROTO_FILES: &[&str] = &[
     "muster/v1/common.proto",
     "muster/v1/channel.proto",
     "muster/v1/device_service.proto",

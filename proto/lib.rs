@@ -9,11 +9,8 @@
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
-<<<<<<< HEAD
 pub mod admin_token;
-=======
 pub mod channel;
->>>>>>> main
 mod cursor;
 pub mod debug_log;
 pub mod device;

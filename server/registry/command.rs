@@ -1,10 +1,7 @@
 //! What callers ask of the register.
 
-<<<<<<< HEAD
 use muster_proto::admin_token::NewAdminToken;
-=======
 use muster_proto::channel::{DebugWish, Hello};
->>>>>>> main
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
@@ -73,7 +70,6 @@ pub enum Action {
         /// Only if this is its generation.
         generation: Option<i64>,
     },
-<<<<<<< HEAD
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -83,7 +79,6 @@ pub enum Action {
     },
     /// An admin revokes a token.
     RevokeAdminToken(AdminTokenId),
-=======
     /// An admin has a device told to sync.
     RequestSync {
         /// The device.
@@ -98,7 +93,6 @@ pub enum Action {
         /// Which, and for how long.
         wish: DebugWish,
     },
->>>>>>> main
 }
 
 impl From<Action> for Command {
@@ -117,18 +111,12 @@ impl Action {
             Self::Delete(deletion) => Some(deletion.serial),
             Self::Hello(hello) => Some(hello.serial),
             Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
-<<<<<<< HEAD
-            Self::Contact(serial) | Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => {
-                Some(*serial)
-            }
             Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
-=======
             Self::Contact(serial)
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
             | Self::RequestSync { serial, .. }
             | Self::SetDeviceDebug { serial, .. } => Some(*serial),
->>>>>>> main
         }
     }
 

@@ -140,13 +140,10 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
-<<<<<<< HEAD
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
-=======
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
->>>>>>> main
     }
 }
 

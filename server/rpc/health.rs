@@ -5,7 +5,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: &[&str] = &[
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
@@ -35,7 +35,7 @@ impl Health {
     /// Says whether the store can be used.
     pub async fn report(&self, healthy: bool) {
         let status = if healthy { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -43,7 +43,7 @@ impl Health {
     /// Says that the server goes, and ends every watch: one that stays open would hold the server.
     pub async fn end(&mut self) {
         self.report(false).await;
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.clear_service_status(service).await;
         }
     }
