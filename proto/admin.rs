@@ -80,6 +80,10 @@ pub const PRESENCE: Listing =
 
 /// The list of admin tokens.
 pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+/// The list of clusters.
+pub const CLUSTERS: Listing =
+    Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };
+
 /// The list of held removals.
 pub const HELD_REMOVALS: Listing =
     Listing { filter_fields: &["serial_number", "vdom", "requested_by", "decided_by"], order_keys: &["serial_number"] };

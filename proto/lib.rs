@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod admin_token;
 pub mod channel;
+pub mod cluster;
 mod cursor;
 pub mod debug_log;
 pub mod device;

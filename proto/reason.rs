@@ -142,6 +142,30 @@ reasons! {
     LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
     /// A request with this request_id was done before; its secret is shown once.
     SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
+    /// No such cluster was ever made.
+    ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
+    /// The cluster is deleted.
+    ClusterDeleted, "CLUSTER_DELETED", FailedPrecondition, "make a new cluster: one that was dissolved does not return";
+    /// The device is a member of another cluster.
+    ClusterOther, "CLUSTER_OTHER", FailedPrecondition, "take the device out of its present cluster first: RemoveClusterMember, or a report with role STANDALONE";
+    /// The device and the cluster have users on the same VDOM in different realms.
+    ClusterRealmsDiffer, "CLUSTER_REALMS_DIFFER", FailedPrecondition, "move the auth clients of that VDOM into one realm first, then join again";
+    /// The device says that it is in a cluster whose primary does not list it, or has not reported yet.
+    ClusterNotConfirmed, "CLUSTER_NOT_CONFIRMED", FailedPrecondition, "let the primary report with this device among its members, or let an admin add it with AddClusterMember";
+    /// Another member became the primary since this epoch.
+    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over report as primary with the current epoch + 1";
+    /// The report carries an epoch that never was.
+    EpochAhead, "EPOCH_AHEAD", FailedPrecondition, "report with the current epoch; only a secondary that takes over sends one more";
+    /// Only the primary of a cluster decides which VDOMs there are.
+    PrimaryDecides, "PRIMARY_DECIDES", FailedPrecondition, "let the primary of the cluster report it, or take over with the current epoch + 1";
+    /// The device is no member of the cluster.
+    NotAMember, "NOT_A_MEMBER", FailedPrecondition, "add the device to the cluster first";
+    /// The users of the VDOM are on the auth client of the cluster now.
+    MovedToCluster, "MOVED_TO_CLUSTER", Ok, "nothing to do";
+    /// The same person was on both auth clients: one reference stays.
+    UserMerged, "USER_MERGED", Ok, "nothing to do; the reference that stays has the e-mail address and mobile number to check";
+    /// The auth client went with its device when the cluster ended.
+    MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
     /// A confirmation is of other removals than the sync asks for; these are held.

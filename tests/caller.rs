@@ -2,6 +2,7 @@
 
 use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
@@ -84,6 +85,12 @@ impl Caller {
     #[must_use]
     pub fn device_admin(&self) -> DeviceAdminServiceClient<Connection> {
         DeviceAdminServiceClient::new(self.connection())
+    }
+
+    /// The clusters, for admins.
+    #[must_use]
+    pub fn clusters(&self) -> ClusterServiceClient<Connection> {
+        ClusterServiceClient::new(self.connection())
     }
 
     /// The removals that are held, for admins.

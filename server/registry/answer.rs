@@ -6,7 +6,7 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AdminToken, AuthClient, Device, HeldId, Realm, RealmId, Settings, User};
+use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub enum After {
     User(User),
     /// An admin token.
     AdminToken(Box<AdminToken>),
+    /// A cluster.
+    Cluster(Cluster),
 }
 
 impl After {
@@ -70,7 +72,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),
@@ -97,6 +99,8 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
+    pub standing: Option<Standing>,
     /// The removals of the command that wait for a confirmation, or for an admin.
     pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
@@ -115,6 +119,7 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            standing: None,
             held: None,
             plan: None,
         }

@@ -5,7 +5,7 @@ use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
-use super::{AdminTokenId, Device, HeldId, Needs, RealmId, SecretHash};
+use super::{AdminTokenId, ClusterId, Device, HeldId, Needs, RealmId, SecretHash};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,52 @@ pub enum Action {
         /// Only if this is its etag.
         etag: Option<String>,
     },
+    /// An admin makes a cluster.
+    CreateCluster {
+        /// Its name; empty for the serial number of the primary.
+        name: Text,
+        /// The primary.
+        primary: SerialNumber,
+        /// The other members, in the order of their serial numbers.
+        others: Vec<SerialNumber>,
+    },
+    /// An admin gives a cluster another name.
+    RenameCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The new name.
+        name: Text,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin dissolves a cluster.
+    DeleteCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin makes a device a member of a cluster.
+    AddMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin takes a member out of a cluster.
+    RemoveMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin makes another member the primary.
+    SetPrimary {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The member.
+        serial: SerialNumber,
+    },
     /// An admin deletes a device.
     DeleteDevice {
         /// The device.
@@ -106,17 +152,22 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
             Self::Hello(hello) => Some(hello.serial),
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
             Self::Contact(serial)
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
-            | Self::RequestSync { serial, .. }
-            | Self::SetDeviceDebug { serial, .. } => Some(*serial),
+            | Self::AddMember { serial, .. }
+            | Self::RemoveMember { serial, .. }
+            | Self::SetPrimary { serial, .. } => Some(*serial),
+            Self::CreateCluster { primary, .. } => Some(*primary),
+            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
 
@@ -139,19 +190,29 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::Register(registration) => !agrees(device, &registration.info, &registration.vdoms),
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::Register(registration) => {
+                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+            }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
             Self::Hello(hello) => !is_digest_of(device, hello.digest),
-            Self::Contact(_) | Self::ExpireHeld { .. } | Self::RequestSync { .. } | Self::SetDeviceDebug { .. } => {
-                false
-            }
-            Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
-                true
-            }
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::Delete(_)
+            | Self::DecideHeld { .. }
+            | Self::DeleteAuthClient { .. }
+            | Self::DeleteDevice { .. }
+            | Self::CreateCluster { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. } => true,
+            Self::Contact(_)
+            | Self::RequestSync { .. }
+            | Self::SetDeviceDebug { .. }
+            | Self::ExpireHeld { .. }
+            | Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::SetPrimary { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

@@ -15,13 +15,16 @@ mod admin_token;
 mod answer;
 mod auth_client;
 mod channel;
+mod cluster;
 mod command;
 mod contact;
 mod delete;
 mod device;
+mod ha;
 mod held;
 mod ids;
 mod key;
+mod merge;
 mod plan_id;
 mod quota;
 mod reach;
@@ -46,6 +49,7 @@ pub use answer::{
     UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
@@ -139,6 +143,14 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),

@@ -123,13 +123,16 @@ impl State {
         each_table!(self, take_back);
     }
 
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows.
+    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
+    /// were not there are left out, because new ones have new ids.
     pub(super) fn found(&self) -> String {
         let mut text = String::new();
         macro_rules! found {
             ($($table:ident),+) => {
                 $(for (key, value) in self.$table.found() {
-                    text.push_str(&format!("{key:?}={value:?};"));
+                    if value.is_some() {
+                        text.push_str(&format!("{key:?}={value:?};"));
+                    }
                 })+
             };
         }

@@ -1,6 +1,7 @@
 //! The rules of the register.
 
 mod admin_token;
+mod cluster;
 mod deletion;
 mod guard;
 mod property;
@@ -25,13 +26,13 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {

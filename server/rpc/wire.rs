@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use muster_proto::v1;
+use muster_proto::{SerialNumber, v1};
 
 use crate::operation::OperationId;
-use crate::registry::{After, Answer, AuthClient, Device, Held, HeldOn, HeldState, Item, Notice, Options, UserItem};
+use crate::registry::{
+    After, Answer, AuthClient, Cluster, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options, UserItem,
+};
 use crate::store::AuthClientRow;
 
 /// When a device should sync again if nothing happens before.
@@ -29,12 +31,70 @@ pub(super) fn reason(reason: Option<muster_proto::Reason>) -> String {
     reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
 }
 
-fn item(item: &Item) -> v1::VdomOutcome {
+pub(super) fn item(item: &Item) -> v1::VdomOutcome {
     v1::VdomOutcome {
         vdom: item.vdom.to_string(),
         outcome: item.outcome.into(),
         reason: reason(item.reason),
         fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+    }
+}
+
+/// How a device stands in its cluster.
+fn standing(answer: &Answer) -> Option<v1::ClusterStanding> {
+    let standing = answer.standing.as_ref()?;
+    let mut wire = v1::ClusterStanding {
+        role: v1::HaRole::Standalone.into(),
+        outcome: standing.outcome.into(),
+        reason: reason(standing.reason),
+        fix: standing.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+        merged_users: answer.users.iter().map(merged_user).collect(),
+        ..Default::default()
+    };
+    if let Some((id, name, role, epoch)) = &standing.cluster {
+        wire.cluster = format!("clusters/{}", id.0);
+        wire.display_name = name.to_string();
+        wire.role = self::role(*role);
+        wire.epoch = *epoch;
+    }
+    Some(wire)
+}
+
+fn role(role: MemberRole) -> i32 {
+    match role {
+        MemberRole::Primary => v1::HaRole::Primary.into(),
+        MemberRole::Secondary => v1::HaRole::Secondary.into(),
+    }
+}
+
+pub(super) fn merged_user(item: &UserItem) -> v1::MergedUser {
+    v1::MergedUser {
+        vdom: item.vdom.to_string(),
+        username: item.username.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn cluster(cluster: &Cluster) -> v1::Cluster {
+    let member = |serial: &SerialNumber| v1::ClusterMember {
+        serial_number: serial.to_string(),
+        role: role(cluster.role(*serial)),
+    };
+    v1::Cluster {
+        name: format!("clusters/{}", cluster.id.0),
+        id: cluster.id.0,
+        display_name: cluster.name.to_string(),
+        epoch: cluster.epoch,
+        primary_serial_number: cluster.primary.to_string(),
+        members: cluster.members.iter().map(member).collect(),
+        listed_serial_numbers: cluster.listed.iter().map(ToString::to_string).collect(),
+        state: state(!cluster.is_active()),
+        etag: cluster.etag(),
+        create_time: Some(cluster.created_at.into()),
+        update_time: Some(cluster.updated_at.into()),
+        delete_time: cluster.deleted_at.map(Into::into),
     }
 }
 
@@ -47,6 +107,7 @@ pub(super) fn registered(operation: OperationId, answer: &Answer) -> v1::Registe
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
         plan_id: plan(answer),
+        cluster: standing(answer),
     }
 }
 
@@ -60,6 +121,7 @@ pub(super) fn synced(operation: OperationId, answer: &Answer) -> v1::SyncRespons
         digest: answer.digest.to_vec(),
         next_sync_after: next_sync(),
         plan_id: plan(answer),
+        cluster: standing(answer),
         held: answer.held.as_ref().map(held_notice),
     }
 }

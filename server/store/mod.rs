@@ -12,7 +12,7 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
 };
 
 /// Who changed what, in which operation.
@@ -88,6 +88,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
+
+    /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
+
+    /// A cluster with its members, deleted or not.
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError>;
 
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;

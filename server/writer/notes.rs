@@ -247,6 +247,9 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     if !noun.is_empty() {
         return format!("{noun} {}{done}", outcome(answer.outcome));
     }
+    if let After::Cluster(cluster) = &answer.after {
+        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
+    }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
