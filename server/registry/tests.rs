@@ -1,6 +1,7 @@
 //! The rules of the register.
 
 mod admin_token;
+mod channel;
 mod cluster;
 mod deletion;
 mod guard;

@@ -8,7 +8,8 @@ use muster_proto::{Reason, Timestamp};
 use super::Submission;
 use crate::identity::revocations::Identity;
 use crate::identity::token::TokenHash;
-use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::operation::OperationId;
+use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -26,8 +27,25 @@ pub(super) struct Applied {
     pub(super) seen: Vec<(DeviceId, bool)>,
     /// Those whose right to call may have changed, and whether they are shut out now.
     pub(super) standing: Vec<(Identity, bool)>,
+    /// The devices that were written and are deleted now, and by which operation.
+    pub(super) removed: Vec<(OperationId, Device)>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
+}
+
+/// The devices that a batch left deleted, each with the last operation that did something to it.
+fn removed(batch: &[Submission], results: &[Result<Planned, Refusal>], state: &State) -> Vec<(OperationId, Device)> {
+    let deleted = state.devices.changed().filter(|device| !device.is_active());
+    deleted
+        .filter_map(|device| {
+            let name = Name::Device(device.serial);
+            let did = |result: &Result<Planned, Refusal>| {
+                result.as_ref().is_ok_and(|planned| planned.records.iter().any(|record| record.name == name))
+            };
+            let index = results.iter().rposition(did)?;
+            Some((batch.get(index)?.operation.id, device.clone()))
+        })
+        .collect()
 }
 
 /// The names of realms, for the debug feed.
@@ -103,8 +121,9 @@ pub(super) async fn run(
         store.abandon().await?;
     }
     let standing = if wrote { standing(&state) } else { Vec::new() };
+    let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, standing, realms })
+    Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
 }
 
 /// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.
