@@ -29,6 +29,21 @@ impl DeviceService for Echo {
     async fn delete(&self, _: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("the echo deletes nothing"))
     }
+
+    async fn add_user(&self, _: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and adds none"))
+    }
+
+    async fn update_user(&self, _: Request<v1::UpdateUserRequest>) -> Result<Response<v1::UpdateUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and updates none"))
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<v1::DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and deletes none"))
+    }
 }
 
 #[tonic::async_trait]

@@ -1,9 +1,10 @@
 //! What callers ask of the register.
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::{SerialNumber, VdomName, digest};
+use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::{SerialNumber, Username, VdomName, digest};
 
-use super::{Device, Needs, RealmId};
+use super::{Device, Needs, RealmId, State};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,12 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A user comes to an auth client.
+    AddUser(UserAddition),
+    /// What an auth client says of a user changes.
+    UpdateUser(UserUpdate),
+    /// A user leaves an auth client.
+    DeleteUser(UserDeletion),
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -65,13 +72,37 @@ impl Action {
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
             Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
+                self.user().map(|(target, _)| target.serial)
+            }
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_)) || self.user().is_some()
+    }
+
+    /// The one user that this is about, and where, if it is about one.
+    fn user(&self) -> Option<(ClientTarget, &Username)> {
+        match self {
+            Self::AddUser(UserAddition { target, user }) => Some((*target, &user.username)),
+            Self::UpdateUser(UserUpdate { target, username, .. })
+            | Self::DeleteUser(UserDeletion { target, username }) => Some((*target, username)),
+            _ => None,
+        }
+    }
+
+    /// The user that will be looked up, once its auth client is known.
+    pub fn foresee_user(&self, state: &State, needs: &mut Needs) {
+        let Some((ClientTarget { serial, vdom }, username)) = self.user() else { return };
+        let Some(owner) = state.devices.get(&serial).map(Device::owner) else { return };
+        let Some(client) = state.auth_clients.get(&(owner, vdom)) else { return };
+        let key = username.key(state.settings().fold_usernames);
+        needs.realms.insert(client.realm);
+        needs.users.insert((client.realm, key.clone()));
+        needs.user_refs.insert((client.id, key));
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -92,7 +123,12 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::Delete(_)
+            | Self::DeleteAuthClient { .. }
+            | Self::DeleteDevice { .. }
+            | Self::AddUser(_)
+            | Self::UpdateUser(_)
+            | Self::DeleteUser(_) => true,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

@@ -9,7 +9,8 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`
+//!   (what every change of users goes through) and `user_calls`.
 
 mod answer;
 mod auth_client;
@@ -30,6 +31,7 @@ mod state;
 mod table;
 mod tombstone;
 mod user;
+mod user_calls;
 mod users;
 
 use std::net::IpAddr;
@@ -44,13 +46,14 @@ pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use muster_proto::UserAttributes;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
-pub use user::{User, UserAttributes, UserRef};
+pub use user::{User, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -121,6 +124,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::AddUser(addition) => user_calls::add(state, addition, context),
+        Action::UpdateUser(update) => user_calls::update(state, update, context),
+        Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }

@@ -234,6 +234,9 @@ const COUNTED: [Outcome; 7] = [
 /// How an operation ended, in a line.
 fn summary(answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
+    }
     if matches!(answer.after, After::AuthClient(_)) {
         return format!("auth client {}{done}", outcome(answer.outcome));
     }
