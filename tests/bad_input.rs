@@ -248,6 +248,7 @@ fn in_order(rpc: &str) -> Vec<u8> {
         "muster.v1.DeviceService/AddUser" => add_user(A, "sales", "alice").encode_to_vec(),
         "muster.v1.DeviceService/UpdateUser" => update_user(A, "sales", "alice").encode_to_vec(),
         "muster.v1.DeviceService/DeleteUser" => delete_user(A, "sales", "alice").encode_to_vec(),
+        "muster.v1.DeviceService/Channel" => channel_hello(A).encode_to_vec(),
         _ => Vec::new(),
     }
 }

@@ -1,10 +1,11 @@
 //! What callers ask of the register.
 
+use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
-use muster_proto::{SerialNumber, Username, VdomName, digest};
+use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{Device, Needs, RealmId, State};
+use super::{ClusterId, Device, HeldId, Needs, RealmId, State};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,26 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -48,12 +69,72 @@ pub enum Action {
         /// Only if this is its etag.
         etag: Option<String>,
     },
+    /// An admin makes a cluster.
+    CreateCluster {
+        /// Its name; empty for the serial number of the primary.
+        name: Text,
+        /// The primary.
+        primary: SerialNumber,
+        /// The other members, in the order of their serial numbers.
+        others: Vec<SerialNumber>,
+    },
+    /// An admin gives a cluster another name.
+    RenameCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The new name.
+        name: Text,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin dissolves a cluster.
+    DeleteCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin makes a device a member of a cluster.
+    AddMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin takes a member out of a cluster.
+    RemoveMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin makes another member the primary.
+    SetPrimary {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The member.
+        serial: SerialNumber,
+    },
     /// An admin deletes a device.
     DeleteDevice {
         /// The device.
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+    },
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
     },
 }
 
@@ -71,17 +152,29 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
+            Self::Hello(hello) => Some(hello.serial),
+            Self::Contact(serial)
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. }
+            | Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. }
+            | Self::AddMember { serial, .. }
+            | Self::RemoveMember { serial, .. }
+            | Self::SetPrimary { serial, .. } => Some(*serial),
+            Self::CreateCluster { primary, .. } => Some(*primary),
+            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_)) || self.user().is_some()
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
+            || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -118,21 +211,36 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::Register(registration) => !agrees(device, &registration.info, &registration.vdoms),
+            Self::Register(registration) => {
+                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+            }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
             Self::Delete(_)
+            | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
+            | Self::CreateCluster { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. }
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
+            Self::Contact(_)
+            | Self::RequestSync { .. }
+            | Self::SetDeviceDebug { .. }
+            | Self::ExpireHeld { .. }
+            | Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::SetPrimary { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

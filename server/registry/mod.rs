@@ -9,17 +9,22 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`
-//!   (what every change of users goes through) and `user_calls`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//!   change of users goes through), `user_calls`, `channel`.
 
 mod answer;
 mod auth_client;
+mod channel;
+mod cluster;
 mod command;
 mod contact;
 mod delete;
 mod device;
+mod ha;
+mod held;
 mod ids;
 mod key;
+mod merge;
 mod plan_id;
 mod quota;
 mod reach;
@@ -39,12 +44,15 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use answer::{
-    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use muster_proto::UserAttributes;
 pub use reach::Reach;
@@ -103,6 +111,8 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             result = Err(Refusal::new(Reason::PlanStale, message).into());
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
+            // What is not done is not held either: there is nothing to confirm yet.
+            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
     }
     if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
@@ -127,10 +137,25 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddUser(addition) => user_calls::add(state, addition, context),
         Action::UpdateUser(update) => user_calls::update(state, update, context),
         Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
+        Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }
 }
 

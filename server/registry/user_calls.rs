@@ -30,7 +30,7 @@ pub(super) fn arrive(
         let unchanged = Answer::new(Outcome::Unchanged);
         return Ok((site, Planned::unchanged(unchanged)));
     }
-    let mut report = Report::begin(state, serial, &DeviceInfo::default(), context)?;
+    let mut report = Report::begin(state, serial, &DeviceInfo::default(), None, context)?;
     if vdom != VdomName::ROOT {
         report.add(VdomName::ROOT, context)?;
     }

@@ -50,6 +50,8 @@ const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 const WRITE: Audience = Audience::Admins(Access::Write, Extent::Realms);
 /// An admin reads something of the register as a whole.
 const READ_ALL: Audience = Audience::Admins(Access::Read, Extent::Register);
+/// An admin changes something of the register as a whole.
+const WRITE_ALL: Audience = Audience::Admins(Access::Write, Extent::Register);
 const KNOWN: Audience = Audience::Known;
 
 /// Every rpc of `muster.v1`. A new one has a row here, or it does not compile; `tests/roles.rs` tries every row as every role.
@@ -60,12 +62,28 @@ pub const METHODS: &[Method] = &[
     row("DeviceService/AddUser", AUTH_CLIENTS),
     row("DeviceService/UpdateUser", AUTH_CLIENTS),
     row("DeviceService/DeleteUser", AUTH_CLIENTS),
+    row("DeviceService/Channel", DEVICES),
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),
     row("AuthClientService/DeleteAuthClient", WRITE),
     row("DeviceAdminService/ListDevices", READ),
     row("DeviceAdminService/GetDevice", READ),
     row("DeviceAdminService/DeleteDevice", WRITE),
+    row("ClusterService/ListClusters", READ_ALL),
+    row("ClusterService/GetCluster", READ_ALL),
+    row("ClusterService/CreateCluster", WRITE_ALL),
+    row("ClusterService/UpdateCluster", WRITE_ALL),
+    row("ClusterService/DeleteCluster", WRITE_ALL),
+    row("ClusterService/AddClusterMember", WRITE_ALL),
+    row("ClusterService/RemoveClusterMember", WRITE_ALL),
+    row("ClusterService/SetClusterPrimary", WRITE_ALL),
+    row("DeviceAdminService/ListPresence", READ_ALL),
+    row("DeviceAdminService/RequestSync", WRITE),
+    row("DeviceAdminService/SetDeviceDebug", WRITE_ALL),
+    row("HeldRemovalService/ListHeldRemovals", READ_ALL),
+    row("HeldRemovalService/GetHeldRemoval", READ_ALL),
+    row("HeldRemovalService/ApproveHeldRemoval", WRITE_ALL),
+    row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
 ];

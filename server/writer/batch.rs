@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 
 use super::Submission;
 use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
@@ -22,6 +22,8 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
+    /// The devices that were written, and whether they are banned now.
+    pub(super) bans: Vec<(SerialNumber, bool)>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
 }
@@ -98,8 +100,13 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
+    let bans = if wrote {
+        state.devices.changed().map(|device| (device.serial, device.is_banned())).collect()
+    } else {
+        Vec::new()
+    };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, realms })
+    Ok(Applied { results, next_id, wrote, seen, bans, realms })
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

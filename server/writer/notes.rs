@@ -12,7 +12,8 @@ use super::Operation;
 use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus, UserItem,
+    Action, After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -98,14 +99,18 @@ fn unplaced(
             let of_itself: Vec<ValueChange> =
                 record.changes.iter().filter(|change| change.subject == Subject::Itself).map(value).collect();
             if !of_itself.is_empty() {
-                let mut event = event(operation, record.name.serial(), now);
+                let mut event = event(operation, record.name.serial().or(serial), now);
                 event.level = Level::Detail;
                 event.message = match &record.name {
                     Name::Device(_) => {
                         event.step = "device";
                         Cow::Borrowed(outcome(planned.answer.outcome))
                     }
-                    Name::Resource(name) => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    // Held removals come and go on the side of something else.
+                    Name::Resource(name) => match record.changes.iter().find(|change| change.field == "state") {
+                        Some(state) => Cow::Owned(format!("{name} {}", state.after)),
+                        None => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    },
                 };
                 event.changes = of_itself;
                 into.push(event);
@@ -123,7 +128,7 @@ fn unplaced(
         }
     }
     let mut event = terminal(operation, serial, Code::Ok, now);
-    event.message = Cow::Owned(summary(&planned.answer, validate_only));
+    event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
     event.reason = planned.answer.reason;
     into.push(event);
 }
@@ -232,7 +237,7 @@ const COUNTED: [Outcome; 7] = [
 ];
 
 /// How an operation ended, in a line.
-fn summary(answer: &Answer, validate_only: bool) -> String {
+fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
     if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
         return format!("user {} {}{done}", user.username, outcome(user.outcome));
@@ -240,10 +245,19 @@ fn summary(answer: &Answer, validate_only: bool) -> String {
     if matches!(answer.after, After::AuthClient(_)) {
         return format!("auth client {}{done}", outcome(answer.outcome));
     }
+    if let After::Cluster(cluster) = &answer.after {
+        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
+    }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
-        SyncStatus::Completed | SyncStatus::Unspecified => format!("device {}", outcome(answer.outcome)),
+        SyncStatus::Completed | SyncStatus::Unspecified => {
+            let about = match action {
+                Action::DecideHeld { .. } | Action::ExpireHeld { .. } => "held removal",
+                _ => "device",
+            };
+            format!("{about} {}", outcome(answer.outcome))
+        }
     };
     for counted in COUNTED {
         let count = answer.items.iter().filter(|item| item.outcome == counted).count();
