@@ -50,6 +50,7 @@ pub use answer::{
 pub use auth_client::AuthClient;
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
+pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};

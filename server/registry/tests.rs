@@ -1,5 +1,6 @@
 //! The rules of the register.
 
+mod channel;
 mod cluster;
 mod deletion;
 mod guard;

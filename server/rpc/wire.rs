@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_proto::{SerialNumber, v1};
+use muster_proto::{SerialNumber, Timestamp, v1};
 
 use crate::operation::OperationId;
 use crate::registry::{
@@ -296,6 +296,12 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
     }
 }
 
+/// When a device was last heard of: by a call, or on its channel.
+fn last_seen(device: &Device, presence: Option<&v1::DevicePresence>) -> Timestamp {
+    let heard = presence.and_then(|presence| presence.last_heartbeat_time.as_ref()?.try_into().ok());
+    device.last_seen_at.max(heard.unwrap_or(device.last_seen_at))
+}
+
 /// A device, and its channel if it had one since the server started.
 pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v1::Device {
     v1::Device {
@@ -310,7 +316,7 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
-        last_seen_time: Some(device.last_seen_at.into()),
+        last_seen_time: Some(last_seen(device, presence.as_ref()).into()),
         presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }

@@ -14,6 +14,7 @@ use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::revocations::{Identity, Revocations};
+use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
 use crate::store::{Seen, StoreError, Writing};
 
@@ -38,6 +39,8 @@ pub struct WriterTask {
     healthy: watch::Sender<bool>,
     /// Where banned devices are announced.
     revocations: Revocations,
+    /// Where devices that were removed are told so, if they have a channel.
+    presence: Option<Presence>,
 }
 
 impl std::fmt::Debug for WriterTask {
@@ -57,7 +60,27 @@ impl WriterTask {
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy, revocations }))
+        Ok((
+            writer,
+            Self {
+                submissions,
+                store,
+                feed,
+                clock,
+                next_id,
+                seen: HashMap::new(),
+                healthy,
+                revocations,
+                presence: None,
+            },
+        ))
+    }
+
+    /// The same, which tells devices over their channels that they were removed.
+    #[must_use]
+    pub fn telling(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
+        self
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -106,6 +129,12 @@ impl WriterTask {
                     }
                     // Before the answer: whoever is told of a ban finds the device shut out.
                     self.announce(applied.bans);
+                    if let Some(presence) = &self.presence {
+                        applied
+                            .removed
+                            .iter()
+                            .for_each(|(operation, device)| presence.tell_removed(*operation, device));
+                    }
                     self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
