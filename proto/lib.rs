@@ -4,7 +4,7 @@
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
-//! - [`device`], [`channel`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`device`], [`device_users`], [`channel`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
@@ -15,6 +15,7 @@ pub mod cluster;
 mod cursor;
 pub mod debug_log;
 pub mod device;
+pub mod device_users;
 pub mod encoded;
 mod invalid;
 mod realm;
@@ -27,6 +28,7 @@ pub mod user;
 mod vdom;
 
 pub use cursor::Cursor;
+pub use device_users::UserAttributes;
 pub use invalid::{Check, Invalid, Violation};
 pub use realm::RealmName;
 pub use realm_ref::{RealmRef, RealmRefError};

@@ -9,7 +9,8 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`, `channel`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//!   change of users goes through), `user_calls`, `channel`.
 
 mod admin_token;
 mod answer;
@@ -37,6 +38,7 @@ mod state;
 mod table;
 mod tombstone;
 mod user;
+mod user_calls;
 mod users;
 
 use std::net::IpAddr;
@@ -56,6 +58,7 @@ pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use muster_proto::UserAttributes;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use secret_hash::SecretHash;
@@ -63,7 +66,7 @@ pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
-pub use user::{User, UserAttributes, UserRef};
+pub use user::{User, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -136,6 +139,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::AddUser(addition) => user_calls::add(state, addition, context),
+        Action::UpdateUser(update) => user_calls::update(state, update, context),
+        Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),

@@ -167,5 +167,10 @@ async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut Stat
     if !needs.is_empty() {
         store.load(&needs, state).await?;
     }
+    let mut needs = Needs::default();
+    batch.iter().for_each(|submission| submission.command.action.foresee_user(state, &mut needs));
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
     Ok(())
 }
