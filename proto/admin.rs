@@ -80,6 +80,8 @@ pub const PRESENCE: Listing =
 
 /// The list of serial numbers that several keys claim.
 pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
+/// The list of admin tokens.
+pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
 /// The list of clusters.
 pub const CLUSTERS: Listing =
     Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };

@@ -133,8 +133,8 @@ impl Server {
         let revocations = Revocations::new(store.banned().await?.into_iter().map(Identity::Device));
         let writing = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy, revocations.clone());
         let (writer, task) = writing.await?;
-        let writing = tokio::spawn(task.run());
         let presence = Presence::new(settings.channels, Arc::clone(&clock), feed.clone());
+        let writing = tokio::spawn(task.telling(presence.clone()).run());
         let parts = Parts {
             clock: Arc::clone(&clock),
             feed: feed.clone(),

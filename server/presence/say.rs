@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use super::line::{End, Line};
 use super::{Presence, Wish};
 use crate::operation::OperationId;
-use crate::registry::Refusal;
+use crate::registry::{DeleteMode, Device, Refusal, may_call};
 
 /// How long the server may take to come back.
 const RESTART: Duration = Duration::from_millis(500);
@@ -60,11 +60,20 @@ impl Presence {
         }
     }
 
-    /// Tells a device that it was removed; `end` ends its channel.
-    pub fn removed(&self, serial: SerialNumber, removed: v1::ChannelRemoved, end: Option<Refusal>) {
-        let Some(line) = self.line(serial) else { return };
-        line.say(Kind::Removed(removed));
-        if let Some(refusal) = end {
+    /// Tells a device that it was removed. The channel of one that may no longer call ends.
+    pub fn tell_removed(&self, operation: OperationId, device: &Device) {
+        let Some((line, tombstone)) = self.line(device.serial).zip(device.deleted.as_deref()) else { return };
+        let mode = match tombstone.mode {
+            DeleteMode::Evict => v1::DeleteMode::Evict,
+            DeleteMode::Ban => v1::DeleteMode::Ban,
+            DeleteMode::Retire => v1::DeleteMode::Retire,
+        };
+        line.say(Kind::Removed(v1::ChannelRemoved {
+            operation_id: operation.to_string(),
+            mode: mode.into(),
+            why: tombstone.why.to_string(),
+        }));
+        if let Err(refusal) = may_call(device) {
             line.end(End { refusal, reconnect_after: None });
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, Cluster, Device, DeviceKey, HeldId, Realm, RealmId, Settings, Standing, User};
+use super::{AdminToken, AuthClient, Cluster, Device, DeviceKey, HeldId, Realm, RealmId, Settings, Standing, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// An admin token.
+    AdminToken(Box<AdminToken>),
     /// A cluster.
     Cluster(Cluster),
     /// The keys that claim a serial number.
@@ -72,7 +74,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::Cluster(_) | Self::DeviceKeys(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::Cluster(_) | Self::DeviceKeys(_) | Self::AdminToken(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),

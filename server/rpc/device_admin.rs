@@ -13,7 +13,7 @@ use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
 use crate::presence::Presence;
-use crate::registry::{Action, AuthClient, Device, Outcome};
+use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -95,11 +95,6 @@ impl DeviceAdminService for DeviceAdmin {
             let action = Action::DeleteDevice { serial, generation: message.generation };
             let options = options(message.validate_only, &message.plan_id);
             let answer = call.submit(&self.writer, action, options).await?;
-            if answer.outcome == Outcome::Removed && answer.plan.is_none() {
-                let operation_id = call.operation().id.to_string();
-                let mode = v1::DeleteMode::Evict.into();
-                self.presence.removed(serial, v1::ChannelRemoved { operation_id, mode, why: String::new() }, None);
-            }
             Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await

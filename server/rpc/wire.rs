@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_proto::{SerialNumber, v1};
+use muster_proto::{SerialNumber, Timestamp, v1};
 
 use crate::operation::OperationId;
 use crate::registry::{
@@ -27,7 +27,7 @@ pub(super) fn plan(answer: &Answer) -> String {
     answer.plan.clone().unwrap_or_default()
 }
 
-fn reason(reason: Option<muster_proto::Reason>) -> String {
+pub(super) fn reason(reason: Option<muster_proto::Reason>) -> String {
     reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
 }
 
@@ -171,6 +171,43 @@ pub(super) fn auth_client_deleted(
     }
 }
 
+/// What became of one user.
+pub(super) fn user_item(item: &UserItem) -> v1::UserOutcome {
+    v1::UserOutcome {
+        username: item.username.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+        detail: item.detail.clone(),
+    }
+}
+
+/// The one user of an answer, and what its auth client has now.
+fn user(answer: &Answer) -> (Option<v1::UserOutcome>, i64, Vec<u8>) {
+    let (users, digest) = match &answer.after {
+        After::AuthClient(client) => (client.users, client.users_digest.to_vec()),
+        _ => (0, Vec::new()),
+    };
+    (answer.users.first().map(user_item), users, digest)
+}
+
+pub(super) fn user_added(operation: OperationId, answer: &Answer) -> v1::AddUserResponse {
+    let (user, users, users_digest) = user(answer);
+    let vdoms = answer.items.iter().map(item).collect();
+    v1::AddUserResponse { operation_id: operation.to_string(), user, vdoms, users, users_digest, plan_id: plan(answer) }
+}
+
+pub(super) fn user_updated(operation: OperationId, answer: &Answer) -> v1::UpdateUserResponse {
+    let (user, users, users_digest) = user(answer);
+    v1::UpdateUserResponse { operation_id: operation.to_string(), user, users, users_digest, plan_id: plan(answer) }
+}
+
+pub(super) fn user_deleted(operation: OperationId, answer: &Answer) -> v1::DeviceServiceDeleteUserResponse {
+    let (user, users, users_digest) = user(answer);
+    let operation_id = operation.to_string();
+    v1::DeviceServiceDeleteUserResponse { operation_id, user, users, users_digest, plan_id: plan(answer) }
+}
+
 pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
     use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
     let (kind, vdom) = match held.on {
@@ -259,6 +296,12 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
     }
 }
 
+/// When a device was last heard of: by a call, or on its channel.
+fn last_seen(device: &Device, presence: Option<&v1::DevicePresence>) -> Timestamp {
+    let heard = presence.and_then(|presence| presence.last_heartbeat_time.as_ref()?.try_into().ok());
+    device.last_seen_at.max(heard.unwrap_or(device.last_seen_at))
+}
+
 /// A device, and its channel if it had one since the server started.
 pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v1::Device {
     v1::Device {
@@ -273,7 +316,7 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
-        last_seen_time: Some(device.last_seen_at.into()),
+        last_seen_time: Some(last_seen(device, presence.as_ref()).into()),
         presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }

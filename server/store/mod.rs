@@ -11,7 +11,10 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, Name, Needs, State};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, Name, Needs,
+    State,
+};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -102,6 +105,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
+    /// The admin token that has this hash, usable or not.
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
+
+    /// An admin token, usable or not.
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError>;
+
+    /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
+
     /// One held removal, decided or not.
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
 
@@ -110,9 +122,6 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
-
-    /// The name of the admin whose token has this hash, unless it was revoked.
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
 }
 
 /// A device that several keys claim.

@@ -239,8 +239,16 @@ const COUNTED: [Outcome; 7] = [
 /// How an operation ended, in a line.
 fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
-    if matches!(answer.after, After::AuthClient(_)) {
-        return format!("auth client {}{done}", outcome(answer.outcome));
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
+    }
+    let noun = match answer.after {
+        After::AuthClient(_) => "auth client",
+        After::AdminToken(_) => "admin token",
+        _ => "",
+    };
+    if !noun.is_empty() {
+        return format!("{noun} {}{done}", outcome(answer.outcome));
     }
     if matches!(answer.after, After::DeviceKeys(_)) {
         return format!("key of the device {}{done}", outcome(answer.outcome));
