@@ -1,9 +1,11 @@
 //! What callers ask of the register.
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::{SerialNumber, VdomName, digest};
+use muster_proto::realms::{NewRealm, RealmChange};
+use muster_proto::settings::SettingsChange;
+use muster_proto::{SerialNumber, Text, VdomName, digest};
 
-use super::{Device, Needs, RealmId};
+use super::{Device, NamedClient, NamedUser, Needs, RealmId};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,68 @@ pub enum Action {
         /// Only if this is its generation.
         generation: Option<i64>,
     },
+    /// An admin makes a realm.
+    CreateRealm(NewRealm),
+    /// An admin changes a realm.
+    UpdateRealm {
+        /// The realm.
+        realm: RealmId,
+        /// What changes.
+        change: RealmChange,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin deletes a realm.
+    DeleteRealm {
+        /// The realm.
+        realm: RealmId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a realm back.
+    UndeleteRealm {
+        /// The realm.
+        realm: RealmId,
+    },
+    /// An admin changes the settings.
+    UpdateSettings {
+        /// What changes.
+        change: SettingsChange,
+        /// Only if this is their etag.
+        etag: Option<String>,
+    },
+    /// An admin moves auth clients to a realm.
+    MoveAuthClients {
+        /// The auth clients, in the order in which they move.
+        clients: Vec<NamedClient>,
+        /// Where to.
+        realm: RealmId,
+    },
+    /// An admin changes an auth client.
+    UpdateAuthClient {
+        /// The auth client.
+        client: NamedClient,
+        /// Its alias, if that changes.
+        alias: Option<Text>,
+        /// Its realm, if that changes.
+        realm: Option<RealmId>,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin disables or enables a user.
+    SetUserDisabled {
+        /// The user.
+        user: NamedUser,
+        /// Whether it is disabled afterwards.
+        disabled: bool,
+    },
+    /// An admin deletes a user.
+    DeleteUser {
+        /// The user.
+        user: NamedUser,
+        /// The auth clients that referred to it when it was looked up.
+        clients: Vec<NamedClient>,
+    },
 }
 
 impl From<Action> for Command {
@@ -65,6 +129,15 @@ impl Action {
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
             Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeleteUser { .. } => None,
         }
     }
 
@@ -81,6 +154,22 @@ impl Action {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
         }
+        match self {
+            Self::MoveAuthClients { clients, realm } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.client_users.extend(clients.iter().map(|client| client.id));
+                needs.realms.insert(*realm);
+            }
+            Self::SetUserDisabled { user, .. } => {
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            Self::DeleteUser { user, clients } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
@@ -92,7 +181,8 @@ impl Action {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            // Every other one that is about a device.
+            _ => true,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

@@ -9,20 +9,25 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`; `quota`; what admins do: `realms`,
+//!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod answer;
 mod auth_client;
 mod command;
+mod configure;
 mod contact;
 mod delete;
 mod device;
 mod ids;
 mod key;
+mod moves;
+mod people;
 mod plan_id;
 mod quota;
 mod reach;
 mod realm;
+mod realms;
 mod report;
 mod settings;
 mod settle;
@@ -37,13 +42,15 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use answer::{
-    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, ClientItem, Item, Name, NamedClient, Outcome, Planned, QuotaUse, Record, Refusal, Subject,
+    SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
 pub use device::{Cluster, Device, MemberRole};
 pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use people::NamedUser;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use settings::Settings;
@@ -89,6 +96,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     let Command { action, options } = command;
     let mut result = decide(state, action, context).and_then(|mut planned| {
         planned.records.extend(settle::settle(state, context)?);
+        if let After::Realm(realm) = &mut planned.answer.after
+            && let Some(counted) = state.realms.get(&realm.id)
+        {
+            realm.clone_from(counted);
+        }
         Ok(planned)
     });
     if let Ok(planned) = &mut result
@@ -125,6 +137,17 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::CreateRealm(new) => realms::create(state, new, context),
+        Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
+        Action::DeleteRealm { realm, etag } => realms::delete(state, *realm, etag.as_deref(), context),
+        Action::UndeleteRealm { realm } => realms::undelete(state, *realm, context),
+        Action::UpdateSettings { change, etag } => configure::update(state, change, etag.as_deref(), context),
+        Action::MoveAuthClients { clients, realm } => moves::auth_clients(state, clients, *realm, context),
+        Action::UpdateAuthClient { client, alias, realm, etag } => {
+            moves::update(state, client, alias.as_ref(), *realm, etag.as_deref(), context)
+        }
+        Action::SetUserDisabled { user, disabled } => people::set_disabled(state, user, *disabled, context),
+        Action::DeleteUser { user, clients } => people::delete(state, user, clients, context),
     }
 }
 

@@ -1,12 +1,16 @@
 //! The rules of the register.
 
 mod deletion;
+mod moves;
+mod people;
 mod property;
 mod quota;
+mod realms;
 mod report;
+mod settings;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
-use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName, digest};
+use muster_proto::{MAX_VDOMS, Reason, SerialNumber, Text, VdomName, digest};
 
 use super::*;
 

@@ -27,6 +27,14 @@ pub struct User {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl User {
+    /// What changes with every change of this user.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("{:x}", self.updated_at.micros())
+    }
+}
+
 /// What an auth client says of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserAttributes {

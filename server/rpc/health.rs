@@ -5,12 +5,15 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 8] = [
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
     "muster.v1.DebugLogService",
+    "muster.v1.RealmService",
+    "muster.v1.SettingsService",
+    "muster.v1.UserService",
 ];
 
 /// What is reported.

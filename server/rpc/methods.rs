@@ -49,6 +49,8 @@ const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 const WRITE: Audience = Audience::Admins(Access::Write, Extent::Realms);
 /// An admin reads something of the register as a whole.
 const READ_ALL: Audience = Audience::Admins(Access::Read, Extent::Register);
+/// An admin changes something of the register as a whole.
+const WRITE_ALL: Audience = Audience::Admins(Access::Write, Extent::Register);
 const KNOWN: Audience = Audience::Known;
 
 /// Every rpc of `muster.v1`. A new one has a row here, or it does not compile; `tests/roles.rs` tries every row as every role.
@@ -59,6 +61,21 @@ pub const METHODS: &[Method] = &[
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),
     row("AuthClientService/DeleteAuthClient", WRITE),
+    row("AuthClientService/UpdateAuthClient", WRITE),
+    row("RealmService/ListRealms", READ),
+    row("RealmService/GetRealm", READ),
+    row("RealmService/CreateRealm", WRITE_ALL),
+    row("RealmService/UpdateRealm", WRITE_ALL),
+    row("RealmService/DeleteRealm", WRITE_ALL),
+    row("RealmService/UndeleteRealm", WRITE_ALL),
+    row("RealmService/MoveAuthClients", WRITE),
+    row("SettingsService/GetSettings", READ_ALL),
+    row("SettingsService/UpdateSettings", WRITE_ALL),
+    row("UserService/ListUsers", READ),
+    row("UserService/GetUser", READ),
+    row("UserService/DisableUser", WRITE),
+    row("UserService/EnableUser", WRITE),
+    row("UserService/DeleteUser", WRITE),
     row("DeviceAdminService/ListDevices", READ),
     row("DeviceAdminService/GetDevice", READ),
     row("DeviceAdminService/DeleteDevice", WRITE),

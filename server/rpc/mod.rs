@@ -11,9 +11,13 @@ mod health;
 mod limits;
 mod log;
 mod methods;
+mod realm;
+mod settings;
 mod status;
 mod unhandled;
+mod user;
 mod wire;
+mod wire_admin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +28,9 @@ use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
+use muster_proto::v1::realm_service_server::RealmServiceServer;
+use muster_proto::v1::settings_service_server::SettingsServiceServer;
+use muster_proto::v1::user_service_server::UserServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -73,6 +80,9 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let realms = realm::Realms { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let settings = settings::SettingsAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
@@ -84,6 +94,9 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
+        .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
+        .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)

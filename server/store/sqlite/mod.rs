@@ -6,6 +6,7 @@ mod device;
 mod entity;
 mod load;
 mod read;
+mod read_admin;
 mod realm;
 mod recent;
 mod text;
