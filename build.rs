@@ -7,15 +7,18 @@ use std::{env, fs};
 use prost::Message as _;
 
 const PROTO_ROOT: &str = "proto";
-const PROTO_FILES: [&str; 8] = [
+const PROTO_FILES: &[&str] = &[
     "muster/v1/common.proto",
+    "muster/v1/channel.proto",
     "muster/v1/device_service.proto",
     "muster/v1/auth_client_service.proto",
     "muster/v1/device_admin_service.proto",
+    "muster/v1/cluster_service.proto",
     "muster/v1/debug_log_service.proto",
     "muster/v1/realm_service.proto",
     "muster/v1/settings_service.proto",
     "muster/v1/user_service.proto",
+    "muster/v1/held_removal_service.proto",
 ];
 const FEED_FILE: &str = "muster/v1/debug_log_service.proto";
 

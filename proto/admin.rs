@@ -81,6 +81,23 @@ pub const AUTH_CLIENTS: Listing =
 /// The list of devices.
 pub const DEVICES: Listing =
     Listing { filter_fields: &["serial_number", "model", "hostname", "firmware"], order_keys: &["serial_number"] };
+/// The list of devices that have, or had, a channel.
+pub const PRESENCE: Listing =
+    Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
+
+/// The list of clusters.
+pub const CLUSTERS: Listing =
+    Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };
+
+/// The list of held removals.
+pub const HELD_REMOVALS: Listing =
+    Listing { filter_fields: &["serial_number", "vdom", "requested_by", "decided_by"], order_keys: &["serial_number"] };
+
+/// Reads the field `name` of a request about a held removal: `heldRemovals/ID`.
+pub fn held_removal_name(name: &str) -> Result<i64, Invalid> {
+    let id = name.strip_prefix("heldRemovals/").and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Invalid::field("name", Reason::NameMalformed, "must be \"heldRemovals/ID\", as the lists show it"))
+}
 
 /// The list of realms.
 pub const REALMS: Listing =

@@ -134,6 +134,50 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such cluster was ever made.
+    ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
+    /// The cluster is deleted.
+    ClusterDeleted, "CLUSTER_DELETED", FailedPrecondition, "make a new cluster: one that was dissolved does not return";
+    /// The device is a member of another cluster.
+    ClusterOther, "CLUSTER_OTHER", FailedPrecondition, "take the device out of its present cluster first: RemoveClusterMember, or a report with role STANDALONE";
+    /// The device and the cluster have users on the same VDOM in different realms.
+    ClusterRealmsDiffer, "CLUSTER_REALMS_DIFFER", FailedPrecondition, "move the auth clients of that VDOM into one realm first, then join again";
+    /// The device says that it is in a cluster whose primary does not list it, or has not reported yet.
+    ClusterNotConfirmed, "CLUSTER_NOT_CONFIRMED", FailedPrecondition, "let the primary report with this device among its members, or let an admin add it with AddClusterMember";
+    /// Another member became the primary since this epoch.
+    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over report as primary with the current epoch + 1";
+    /// The report carries an epoch that never was.
+    EpochAhead, "EPOCH_AHEAD", FailedPrecondition, "report with the current epoch; only a secondary that takes over sends one more";
+    /// Only the primary of a cluster decides which VDOMs there are.
+    PrimaryDecides, "PRIMARY_DECIDES", FailedPrecondition, "let the primary of the cluster report it, or take over with the current epoch + 1";
+    /// The device is no member of the cluster.
+    NotAMember, "NOT_A_MEMBER", FailedPrecondition, "add the device to the cluster first";
+    /// The users of the VDOM are on the auth client of the cluster now.
+    MovedToCluster, "MOVED_TO_CLUSTER", Ok, "nothing to do";
+    /// The same person was on both auth clients: one reference stays.
+    UserMerged, "USER_MERGED", Ok, "nothing to do; the reference that stays has the e-mail address and mobile number to check";
+    /// The auth client went with its device when the cluster ended.
+    MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
+    /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
+    RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// A confirmation is of other removals than the sync asks for; these are held.
+    ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
+    /// An admin decided that what the device asks to remove stays.
+    RemovalRejected, "REMOVAL_REJECTED", FailedPrecondition, "list it again on the device; or let an admin approve the held removal after all, or delete it by name";
+    /// There never was such a held removal, or it is long gone.
+    HeldRemovalUnknown, "HELD_REMOVAL_UNKNOWN", NotFound, "check the name; list the held removals with show_deleted";
+    /// It was decided, withdrawn or has expired.
+    HeldRemovalClosed, "HELD_REMOVAL_CLOSED", FailedPrecondition, "read the held removal to see what became of it; a new sync of the device asks anew";
+    /// It was so decided before this call.
+    AlreadyDecided, "ALREADY_DECIDED", Ok, "nothing to do";
+    /// It is in use.
+    AlreadyActive, "ALREADY_ACTIVE", Ok, "nothing to do";
+    /// The device is not deleted.
+    DeviceActive, "DEVICE_ACTIVE", FailedPrecondition, "delete the device first";
+    /// The device of an auth client is deleted.
+    DeviceDeleted, "DEVICE_DELETED", FailedPrecondition, "undelete the device first";
+    /// It was deleted longer ago than the retention time, so nothing of it can be restored.
+    RetentionEnded, "RETENTION_ENDED", FailedPrecondition, "let the device register anew; a longer retention_days in the settings holds for later deletions";
     /// No such realm was ever made.
     RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms, deleted ones too";
     /// Another realm has this name, or had it before it was deleted.
@@ -168,6 +212,20 @@ reasons! {
     UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
     /// The user is gone here, and the devices are not told.
     UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
+    /// A channel that does not begin with a hello, or that has a second one.
+    ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
+    /// Nothing was heard on a channel for two and a half heartbeat intervals.
+    ChannelSilent, "CHANNEL_SILENT", DeadlineExceeded, "send a heartbeat whenever the heartbeat_interval of the welcome has passed; then open a new channel";
+    /// A newer channel of the same device is open.
+    ChannelSuperseded, "CHANNEL_SUPERSEDED", Aborted, "nothing to do if the device opened a new channel itself; else two boxes share a serial number: take one of them out of service";
+    /// The device has no open channel.
+    DeviceOffline, "DEVICE_OFFLINE", FailedPrecondition, "wait until the device is online (GetDevice shows it), or run execute fortitoken-cloud update on the device";
+    /// The channel of the device cannot do what is asked.
+    ChannelFeatureMissing, "CHANNEL_FEATURE_MISSING", FailedPrecondition, "update the firmware of the device; until then act on the device itself";
+    /// The clock of the device is off by more than five seconds.
+    ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
+    /// A device sent more debug lines than it may, or lines that are malformed.
+    DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
 }
 
 impl fmt::Display for Reason {

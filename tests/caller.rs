@@ -1,9 +1,11 @@
 //! Connections with an identity, and the clients of every service on them.
 
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
+use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
 use muster_proto::v1::realm_service_client::RealmServiceClient;
 use muster_proto::v1::settings_service_client::SettingsServiceClient;
 use muster_proto::v1::user_service_client::UserServiceClient;
@@ -97,6 +99,18 @@ impl Caller {
     #[must_use]
     pub fn users(&self) -> UserServiceClient<Connection> {
         UserServiceClient::new(self.connection())
+    }
+
+    /// The clusters, for admins.
+    #[must_use]
+    pub fn clusters(&self) -> ClusterServiceClient<Connection> {
+        ClusterServiceClient::new(self.connection())
+    }
+
+    /// The removals that are held, for admins.
+    #[must_use]
+    pub fn held_removals(&self) -> HeldRemovalServiceClient<Connection> {
+        HeldRemovalServiceClient::new(self.connection())
     }
 
     /// The debug feed.

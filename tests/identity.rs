@@ -6,7 +6,7 @@ use muster_proto::v1::stream_debug_logs_response::Kind;
 use muster_proto::v1::{self, ClosingReason, DebugFilter, StreamDebugLogsRequest};
 use muster_proto::{DESCRIPTORS, Reason};
 use muster_tests::requests::*;
-use muster_tests::{Ca, Caller, DAY, Follower, Issued, Muster, Refusal};
+use muster_tests::{Ca, Caller, DAY, Follower, Issued, Muster, Refusal, hello};
 use prost::Message as _;
 use tonic::{Code, Response};
 use tonic_types::StatusExt as _;
@@ -234,6 +234,11 @@ fn roles() -> Vec<(&'static str, Vec<u8>, [Code; 4])> {
     let name = format!("devices/{A}");
     let client = format!("authClients/{A}-root");
     vec![
+        // While the channel is open that the test opens.
+        ("DeviceAdminService/RequestSync", request_sync(A).encode_to_vec(), of_admin),
+        ("DeviceAdminService/SetDeviceDebug", set_device_debug(A).encode_to_vec(), of_admin),
+        ("DeviceAdminService/ListPresence", vec![], of_admin),
+        ("DeviceService/Channel", channel_hello(A).encode_to_vec(), of_device),
         ("DeviceService/Register", register(A, &[]).encode_to_vec(), of_device),
         ("DeviceService/Sync", sync(A, &["root", "sales"]).encode_to_vec(), of_device),
         ("DeviceService/Delete", delete_vdom(A, "sales").encode_to_vec(), of_device),
@@ -258,6 +263,7 @@ async fn each_rpc_is_for_those_whom_the_table_names() {
         ("admin", muster.admin()),
     ];
     callers[1].1.devices().register(register(A, &["sales"])).await.unwrap();
+    let _open = callers[1].1.channel(hello(A)).await;
     let roles = roles();
     for (method, message, codes) in &roles {
         for ((who, caller), code) in callers.iter().zip(codes) {

@@ -14,6 +14,7 @@ use muster_server::data_dir::{DataDir, DataFile};
 use muster_server::identity::ca::Authority;
 use muster_server::identity::relay::Relay;
 use muster_server::maintenance;
+use muster_server::presence::ChannelSettings;
 use muster_server::serve::{ServeError, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -58,6 +59,7 @@ impl Muster {
             insecure_plaintext: false,
             grace: Duration::from_secs(10),
             feed_memory: 8 << 20,
+            channels: ChannelSettings::default(),
         };
         change(&mut settings);
         Stopped { data, settings }.start().await
@@ -165,16 +167,26 @@ impl Muster {
         refusal
     }
 
+    /// A connection of a device by way of another address, such as that of a proxy.
+    #[must_use]
+    pub fn device_by(&self, address: SocketAddr, serial: &str) -> Caller {
+        self.caller_by(address, Some(&self.device_ca().issue(serial, &[], crate::DAY)))
+    }
+
     fn caller(&self, certificate: Option<&Issued>) -> Caller {
+        self.caller_by(self.address, certificate)
+    }
+
+    fn caller_by(&self, address: SocketAddr, certificate: Option<&Issued>) -> Caller {
         let endpoint = if self.settings.insecure_plaintext {
-            Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+            Endpoint::from_shared(format!("http://{address}")).unwrap()
         } else {
             let ca = Certificate::from_pem(self.operator_ca().certificate());
             let mut tls = ClientTlsConfig::new().ca_certificate(ca);
             if let Some(certificate) = certificate {
                 tls = tls.identity(certificate.identity());
             }
-            Endpoint::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap()
+            Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap()
         };
         // Little is on the way to a client that does not read, so that a test can make a viewer slow.
         Caller::new(endpoint.tcp_nodelay(true).initial_stream_window_size(65_535).connect_lazy())

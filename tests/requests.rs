@@ -81,6 +81,24 @@ pub fn delete_auth_client(name: &str) -> v1::DeleteAuthClientRequest {
     v1::DeleteAuthClientRequest { name: format!("authClients/{name}"), ..Default::default() }
 }
 
+/// The first message of a channel.
+#[must_use]
+pub fn channel_hello(serial: &str) -> v1::ChannelRequest {
+    v1::ChannelRequest { kind: Some(v1::channel_request::Kind::Hello(crate::hello(serial))) }
+}
+
+/// An admin has a device sync now.
+#[must_use]
+pub fn request_sync(serial: &str) -> v1::RequestSyncRequest {
+    v1::RequestSyncRequest { name: format!("devices/{serial}"), ..Default::default() }
+}
+
+/// An admin asks a device for debug lines.
+#[must_use]
+pub fn set_device_debug(serial: &str) -> v1::SetDeviceDebugRequest {
+    v1::SetDeviceDebugRequest { name: format!("devices/{serial}"), ..Default::default() }
+}
+
 /// The outcomes of VDOMs, as in "root refused `ROOT_VDOM_REQUIRED`". Each reason must be a known one, and come with its fix.
 #[must_use]
 pub fn items(outcomes: &[v1::VdomOutcome]) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_proto::{SerialNumber, Text};
 
 use super::relay::Relay;
+use super::revocations::Identity;
 use crate::registry::Reach;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
@@ -45,6 +46,17 @@ impl Caller {
     #[must_use]
     pub fn may_see_contacts(&self) -> bool {
         matches!(self, Self::Admin(admin) if !admin.read_only)
+    }
+}
+
+impl Caller {
+    /// The identity that can be shut out while the call is open, if it is one of a kind that is announced.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Device(serial) => Some(Identity::Device(*serial)),
+            Self::Relay(_) | Self::Admin(_) => None,
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use muster_proto::v1::{Outcome, SyncStatus};
-use muster_proto::{Reason, SerialNumber, Username, VdomName};
+use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, AuthClientId, Device, OwnerId, Realm, RealmId, Settings, User};
+use super::{AuthClient, AuthClientId, Cluster, Device, HeldId, OwnerId, Realm, RealmId, Settings, Standing, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,19 @@ pub struct ClientItem {
     pub users: Vec<UserItem>,
 }
 
+/// What the caller is told of removals that are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The held set.
+    pub id: HeldId,
+    /// What confirms it.
+    pub token: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether this command made it.
+    pub is_new: bool,
+}
+
 /// What the caller named, as it is after the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum After {
@@ -76,6 +89,8 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// A cluster.
+    Cluster(Cluster),
 }
 
 impl After {
@@ -83,7 +98,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::Cluster(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),
@@ -112,6 +127,10 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
+    pub standing: Option<Standing>,
+    /// The removals of the command that wait for a confirmation, or for an admin.
+    pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
     pub plan: Option<String>,
 }
@@ -129,6 +148,8 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            standing: None,
+            held: None,
             plan: None,
         }
     }
@@ -232,7 +253,10 @@ impl Planned {
     /// told of "root" comes without a look.
     pub(super) fn looked_at_clients(&self) -> bool {
         let left = |item: &Item| item.reason.is_some_and(|reason| reason != Reason::RootVdomRequired);
-        !self.records.is_empty() || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
+        // Held removals are withdrawn without a look at what they are of.
+        let noted =
+            |record: &Record| !matches!(&record.name, Name::Resource(name) if name.starts_with("heldRemovals/"));
+        self.records.iter().any(noted) || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
     }
 
     /// An answer to a command that changed one thing, or nothing if there are no changes.

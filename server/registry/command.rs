@@ -1,11 +1,12 @@
 //! What callers ask of the register.
 
+use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, VdomName, digest};
 
-use super::{Device, NamedClient, NamedUser, Needs, RealmId};
+use super::{ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, RealmId};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,26 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -42,6 +63,52 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+    },
+    /// An admin makes a cluster.
+    CreateCluster {
+        /// Its name; empty for the serial number of the primary.
+        name: Text,
+        /// The primary.
+        primary: SerialNumber,
+        /// The other members, in the order of their serial numbers.
+        others: Vec<SerialNumber>,
+    },
+    /// An admin gives a cluster another name.
+    RenameCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The new name.
+        name: Text,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin dissolves a cluster.
+    DeleteCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin makes a device a member of a cluster.
+    AddMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin takes a member out of a cluster.
+    RemoveMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin makes another member the primary.
+    SetPrimary {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The member.
+        serial: SerialNumber,
     },
     /// An admin deletes a device.
     DeleteDevice {
@@ -112,6 +179,20 @@ pub enum Action {
         /// The auth clients that referred to it when it was looked up.
         clients: Vec<NamedClient>,
     },
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
+    },
 }
 
 impl From<Action> for Command {
@@ -128,8 +209,19 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
-            Self::CreateRealm(_)
+            Self::Hello(hello) => Some(hello.serial),
+            Self::Contact(serial)
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. }
+            | Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. }
+            | Self::AddMember { serial, .. }
+            | Self::RemoveMember { serial, .. }
+            | Self::SetPrimary { serial, .. } => Some(*serial),
+            Self::CreateCluster { primary, .. } => Some(*primary),
+            Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }
             | Self::DeleteRealm { .. }
             | Self::UndeleteRealm { .. }
@@ -138,13 +230,14 @@ impl Action {
             | Self::UpdateAuthClient { .. }
             | Self::SetUserDisabled { .. }
             | Self::DeleteUser { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -176,17 +269,42 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::Register(registration) => !agrees(device, &registration.info, &registration.vdoms),
+            Self::Register(registration) => {
+                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+            }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            // Every other one that is about a device.
-            _ => true,
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
+            Self::Delete(_)
+            | Self::DecideHeld { .. }
+            | Self::DeleteAuthClient { .. }
+            | Self::DeleteDevice { .. }
+            | Self::CreateCluster { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. } => true,
+            Self::Contact(_)
+            | Self::RequestSync { .. }
+            | Self::SetDeviceDebug { .. }
+            | Self::ExpireHeld { .. }
+            | Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::SetPrimary { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeleteUser { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

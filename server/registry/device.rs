@@ -3,7 +3,7 @@
 use muster_proto::device::DeviceInfo;
 use muster_proto::{SerialNumber, Text, Timestamp};
 
-use super::{ClusterId, DeviceId, OwnerId, RealmId, Tombstone};
+use super::{ClusterId, DeleteMode, DeviceId, OwnerId, RealmId, Tombstone};
 
 /// One box that reports in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,12 @@ impl Device {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deleted.is_none()
+    }
+
+    /// Whether an admin has banned it.
+    #[must_use]
+    pub fn is_banned(&self) -> bool {
+        self.deleted.as_deref().is_some_and(|tombstone| tombstone.mode == DeleteMode::Ban)
     }
 
     /// Whose auth clients it works with: those of its cluster, or its own.

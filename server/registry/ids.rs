@@ -23,6 +23,8 @@ ids! {
     UserId;
     /// The id of a user reference.
     UserRefId;
+    /// The id of a set of held removals.
+    HeldId;
 }
 
 impl RealmId {

@@ -9,18 +9,23 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`; `quota`; what admins do: `realms`,
-//!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`, `channel`;
+//!   `quota`; what admins do: `realms`, `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod answer;
 mod auth_client;
+mod channel;
+mod cluster;
 mod command;
 mod configure;
 mod contact;
 mod delete;
 mod device;
+mod ha;
+mod held;
 mod ids;
 mod key;
+mod merge;
 mod moves;
 mod people;
 mod plan_id;
@@ -42,13 +47,16 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use answer::{
-    After, Answer, Change, ClientItem, Item, Name, NamedClient, Outcome, Planned, QuotaUse, Record, Refusal, Subject,
-    SyncStatus, UserItem,
+    After, Answer, Change, ClientItem, Item, Name, NamedClient, Notice, Outcome, Planned, QuotaUse, Record, Refusal,
+    Subject, SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
+pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use people::NamedUser;
 pub use reach::Reach;
@@ -112,6 +120,8 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             result = Err(Refusal::new(Reason::PlanStale, message).into());
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
+            // What is not done is not held either: there is nothing to confirm yet.
+            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
     }
     if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
@@ -133,9 +143,22 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
+        Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::CreateRealm(new) => realms::create(state, new, context),
         Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
@@ -148,6 +171,8 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         }
         Action::SetUserDisabled { user, disabled } => people::set_disabled(state, user, *disabled, context),
         Action::DeleteUser { user, clients } => people::delete(state, user, clients, context),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }
 }
 

@@ -10,7 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId, Realm, RealmId, Refusal,
+    Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -30,6 +31,8 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// Held removals.
+    pub held: Table<HeldId, Held>,
     /// What is known as a whole: nothing of it is missing from the tables above.
     pub whole: Needs,
 }
@@ -53,6 +56,10 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// Owners with all removals that are held of their lists and still stand.
+    pub held: BTreeSet<OwnerId>,
+    /// Held removals, by id.
+    pub held_ids: BTreeSet<HeldId>,
     /// Every realm with a quota of its own.
     pub quota_realms: bool,
 }
@@ -96,6 +103,7 @@ macro_rules! each_table {
         $state.realms.$call();
         $state.users.$call();
         $state.user_refs.$call();
+        $state.held.$call();
     }};
 }
 
@@ -110,17 +118,20 @@ impl State {
         each_table!(self, take_back);
     }
 
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows.
+    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
+    /// were not there are left out, because new ones have new ids.
     pub(super) fn found(&self) -> String {
         let mut text = String::new();
         macro_rules! found {
             ($($table:ident),+) => {
                 $(for (key, value) in self.$table.found() {
-                    text.push_str(&format!("{key:?}={value:?};"));
+                    if value.is_some() {
+                        text.push_str(&format!("{key:?}={value:?};"));
+                    }
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs);
+        found!(devices, clusters, auth_clients, users, user_refs, held);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -237,6 +248,31 @@ impl State {
         let (first, behind) =
             ((client, UserKey::new("")), (AuthClientId(client.0.saturating_add(1)), UserKey::new("")));
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
+    }
+
+    /// The removals that are held of a list and still stand.
+    pub fn held_on(&self, on: HeldOn) -> Result<Option<&Held>, Stop> {
+        if !self.whole.held.contains(&on.owner()) {
+            return Err(Needs { held: [on.owner()].into(), ..Needs::default() }.into());
+        }
+        Ok(self.held.iter().map(|(_, held)| held).find(|held| held.on == on && held.state.stands()))
+    }
+
+    /// The removals that are held of all lists of an owner and still stand.
+    pub fn held_of(&self, owner: OwnerId) -> Result<Vec<HeldId>, Stop> {
+        // Known as a whole, or it says so.
+        self.held_on(HeldOn::Vdoms(owner))?;
+        let held =
+            self.held.iter().map(|(_, held)| held).filter(|held| held.on.owner() == owner && held.state.stands());
+        Ok(held.map(|held| held.id).collect())
+    }
+
+    /// Held removals, by id; decided ones too.
+    pub fn held(&self, id: HeldId) -> Result<Option<&Held>, Stop> {
+        if self.held.knows(&id) {
+            return Ok(self.held.get(&id));
+        }
+        Err(Needs { held_ids: [id].into(), ..Needs::default() }.into())
     }
 
     /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.

@@ -1,6 +1,9 @@
 //! The rules of the register.
 
+mod channel;
+mod cluster;
 mod deletion;
+mod guard;
 mod moves;
 mod people;
 mod property;
@@ -27,13 +30,13 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {
@@ -104,6 +107,12 @@ impl Register {
         self.plan(command).unwrap_err().reason
     }
 
+    /// Changes the settings, as an admin would.
+    fn settings<T>(&mut self, change: impl FnOnce(&mut Settings) -> T) {
+        change(self.state.settings.change(&()).unwrap());
+        self.state.settings.keep();
+    }
+
     fn register(&mut self, names: &str) -> Answer {
         self.answer(Action::Register(registration(names)))
     }
@@ -149,7 +158,9 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
+    needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
+    state.whole.held.extend(needs.held);
     state.whole.quota_realms |= needs.quota_realms;
 }
 

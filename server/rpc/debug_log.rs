@@ -20,6 +20,8 @@ use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
 use crate::identity::peer::Peer;
 use crate::registry::Reach;
+use crate::registry::{Action, Options};
+use crate::writer::Writer;
 
 const STREAM: Method = method("DebugLogService/StreamDebugLogs");
 const STATUS: Method = method("DebugLogService/GetFeedStatus");
@@ -29,6 +31,7 @@ const STATUS: Method = method("DebugLogService/GetFeedStatus");
 pub(super) struct DebugLogs {
     pub(super) gate: Gate,
     pub(super) feed: Feed,
+    pub(super) writer: Writer,
 }
 
 /// What a caller may see of the feed.
@@ -57,7 +60,7 @@ impl DebugLogService for DebugLogs {
     ) -> Result<Response<FeedStream>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let mut call = self.gate.open(&STREAM, &request).await?;
-        let viewing = self.watch(&mut call, request.get_ref(), peer);
+        let viewing = self.watch(&mut call, request.get_ref(), peer).await;
         let (viewing, authorised) = viewing.map_err(|failure| call.trace.fail(&failure))?;
         Ok(Response::new(FeedStream { viewing: Some(viewing), call, authorised }))
     }
@@ -72,12 +75,18 @@ impl DebugLogService for DebugLogs {
 }
 
 impl DebugLogs {
-    fn watch(
+    async fn watch(
         &self,
         call: &mut Call,
         request: &v1::StreamDebugLogsRequest,
         peer: Option<Peer>,
-    ) -> Result<(Viewing, Option<AbortOnDropHandle<Reason>>), Failure> {
+    ) -> Result<(Viewing, AbortOnDropHandle<Reason>), Failure> {
+        if let Caller::Device(serial) = call.caller
+            && self.gate.is_banned(serial)
+        {
+            // The rules refuse it, and count the attempt; if they let it pass, the ban was lifted just now.
+            call.submit(&self.writer, Action::Contact(serial), Options::default()).await?;
+        }
         let request = FeedRequest::try_from(request)?;
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
@@ -85,15 +94,12 @@ impl DebugLogs {
         })?;
         let ends = CancellationToken::new();
         let viewing = self.feed.watch(&request, &scope, ends.clone())?;
-        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
-        let by_certificate = !matches!(call.caller, Caller::Admin(_));
-        let authorised = peer.filter(|_| by_certificate).map(|peer| {
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let reason = peer.refused().await;
-                ends.cancel();
-                reason
-            }))
-        });
+        let shut_out = self.gate.shut_out(&call.caller, peer);
+        let authorised = AbortOnDropHandle::new(tokio::spawn(async move {
+            let reason = shut_out.await;
+            ends.cancel();
+            reason
+        }));
         Ok((viewing, authorised))
     }
 }
@@ -105,7 +111,7 @@ pub(super) struct FeedStream {
     viewing: Option<Viewing>,
     call: Call,
     /// Ends with the reason for which the viewer may no longer watch.
-    authorised: Option<AbortOnDropHandle<Reason>>,
+    authorised: AbortOnDropHandle<Reason>,
 }
 
 impl Stream for FeedStream {
@@ -122,10 +128,7 @@ impl Stream for FeedStream {
                 Err(Failure::new(Reason::ShuttingDown, "the server is shutting down").retry_after(retry_after))
             }
             Some(Ending::AuthorisationEnded) => {
-                let reason = match &mut this.authorised {
-                    Some(task) => ready!(Pin::new(task).poll(cx)).ok(),
-                    None => None,
-                };
+                let reason = ready!(Pin::new(&mut this.authorised).poll(cx)).ok();
                 Err(refused(reason.unwrap_or(Reason::CertificateNotTrusted)))
             }
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),

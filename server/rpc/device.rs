@@ -1,25 +1,30 @@
 //! `DeviceService`: what devices and relays call.
 
 use muster_proto::device::{Deletion, Registration, Sync};
-use muster_proto::v1;
 use muster_proto::v1::device_service_server::DeviceService;
-use tonic::{Request, Response, Status};
+use muster_proto::{Reason, v1};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
-use super::gate::{Gate, Method, method};
+use super::channel::{ChannelStream, Opener};
+use super::gate::{Gate, Method, method, refused};
 use super::wire::{self, options};
+use crate::identity::peer::Peer;
+use crate::presence::Presence;
 use crate::registry::Action;
 use crate::writer::Writer;
 
 const REGISTER: Method = method("DeviceService/Register");
 const SYNC: Method = method("DeviceService/Sync");
 const DELETE: Method = method("DeviceService/Delete");
+const CHANNEL: Method = method("DeviceService/Channel");
 
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct Devices {
     pub(super) gate: Gate,
     pub(super) writer: Writer,
+    pub(super) presence: Presence,
 }
 
 #[tonic::async_trait]
@@ -55,5 +60,19 @@ impl DeviceService for Devices {
             Ok(wire::deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    type ChannelStream = ChannelStream;
+
+    async fn channel(
+        &self,
+        request: Request<Streaming<v1::ChannelRequest>>,
+    ) -> Result<Response<ChannelStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let mut call = self.gate.open(&CHANNEL, &request).await?;
+        // Every connection that the server accepts has one.
+        let Some(peer) = peer else { return Err(call.trace.fail(&refused(Reason::CredentialsMissing))) };
+        let opener = Opener { presence: &self.presence, writer: &self.writer };
+        opener.open(call, peer, request.into_inner()).await.map(Response::new)
     }
 }

@@ -1,9 +1,10 @@
 //! What every call goes through before its work: who calls, may they, how often, and by when.
 
+use std::future::{Future, pending};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
+use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::bearer_token;
 use crate::operation::OperationId;
 use crate::registry::Reach;
@@ -43,11 +45,12 @@ struct Shared {
     feed: Feed,
     store: Arc<dyn Reading>,
     limits: Arc<Limits>,
+    revocations: Revocations,
 }
 
 impl Gate {
-    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>) -> Self {
-        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new() }))
+    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>, revocations: Revocations) -> Self {
+        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new(), revocations }))
     }
 
     /// Forgets callers that have not called for a while.
@@ -121,6 +124,41 @@ impl Gate {
         Ok(Call::new(trace, caller, permit))
     }
 
+    /// Whether the device is banned, as far as the latest commit goes: unary calls learn it from the rules, a stream asks here.
+    pub(super) fn is_banned(&self, serial: SerialNumber) -> bool {
+        self.0.revocations.is_revoked(&Identity::Device(serial))
+    }
+
+    /// Waits until an open call of this caller would no longer be let in, and says why: a stream has to end then.
+    pub(super) fn shut_out(&self, caller: &Caller, peer: Option<Peer>) -> impl Future<Output = Reason> + Send + use<> {
+        // Not the gate itself: a stream must not keep the services, and so the server, alive.
+        let (revocations, identity) = (self.0.revocations.clone(), caller.identity());
+        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
+        let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
+        async move {
+            let certificate = async {
+                match &peer {
+                    Some(peer) => peer.refused().await,
+                    None => pending().await,
+                }
+            };
+            let revoked = async {
+                match identity {
+                    Some(identity) => revocations.revoked(identity).await,
+                    None => pending().await,
+                }
+                match identity {
+                    Some(Identity::Device(_)) => Reason::DeviceBanned,
+                    _ => Reason::TokenInvalid,
+                }
+            };
+            tokio::select! {
+                reason = certificate => reason,
+                reason = revoked => reason,
+            }
+        }
+    }
+
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
     async fn identify<M>(&self, peer: Option<&Peer>, request: &Request<M>, at: Timestamp) -> Result<Caller, Failure> {
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
@@ -155,6 +193,7 @@ fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
 /// The failure of a caller who could not be identified, or no longer is.
 pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
+        Reason::DeviceBanned => "the device was banned",
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
         Reason::CertificateExpired => "the client certificate is not valid at this time",
         Reason::CertificateNotTrusted => "the client certificate is not from a CA that the server trusts now",

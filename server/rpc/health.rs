@@ -5,11 +5,13 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 8] = [
+const SERVICES: &[&str] = &[
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.ClusterService",
+    "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
     "muster.v1.RealmService",
     "muster.v1.SettingsService",

@@ -13,7 +13,8 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AuthClient, ClusterId, Device, DeviceId, Name, Needs, Realm, Settings, State, User, UserId, UserRef,
+    AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, Realm, Settings, State, User, UserId,
+    UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -68,6 +69,9 @@ pub trait Writing: Send {
     /// Writes something of no consequence, to find out whether the store can be written.
     async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
 
+    /// The serial numbers of the devices that are banned.
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError>;
+
     /// Whether any admin token, even a revoked one, is known.
     async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
 
@@ -87,6 +91,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
+
+    /// A cluster with its members, deleted or not.
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError>;
+
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
@@ -104,6 +114,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of users, each with the name of its realm, with one row more if there is a next page; and how many there are in all.
     async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError>;
+
+    /// One held removal, decided or not.
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
+
+    /// One page of held removals, with one row more if there is a next page; and how many there are in all.
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError>;
+
+    /// Some of the held removals whose time has passed.
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
 
     /// The name of the admin whose token has this hash, unless it was revoked.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;

@@ -66,6 +66,7 @@ fn client(id: i64, device: i64, vdom: &str, deleted: bool) -> AuthClient {
                 why: "sold".parse().unwrap(),
             })
         }),
+        removed_at: deleted.then_some(NOW),
     }
 }
 

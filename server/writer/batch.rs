@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::operation::OperationId;
+use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -22,8 +23,27 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
+    /// The devices that were written, and whether they are banned now.
+    pub(super) bans: Vec<(SerialNumber, bool)>,
+    /// The devices that were written and are deleted now, and by which operation.
+    pub(super) removed: Vec<(OperationId, Device)>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
+}
+
+/// The devices that a batch left deleted, each with the last operation that did something to it.
+fn removed(batch: &[Submission], results: &[Result<Planned, Refusal>], state: &State) -> Vec<(OperationId, Device)> {
+    let deleted = state.devices.changed().filter(|device| !device.is_active());
+    deleted
+        .filter_map(|device| {
+            let name = Name::Device(device.serial);
+            let did = |result: &Result<Planned, Refusal>| {
+                result.as_ref().is_ok_and(|planned| planned.records.iter().any(|record| record.name == name))
+            };
+            let index = results.iter().rposition(did)?;
+            Some((batch.get(index)?.operation.id, device.clone()))
+        })
+        .collect()
 }
 
 /// The names of realms, for the debug feed.
@@ -98,8 +118,14 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
+    let bans = if wrote {
+        state.devices.changed().map(|device| (device.serial, device.is_banned())).collect()
+    } else {
+        Vec::new()
+    };
+    let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, realms })
+    Ok(Applied { results, next_id, wrote, seen, bans, removed, realms })
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

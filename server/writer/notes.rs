@@ -12,8 +12,8 @@ use super::Operation;
 use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus,
-    UserItem,
+    Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject,
+    SyncStatus, UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -99,14 +99,18 @@ fn unplaced(
             let of_itself: Vec<ValueChange> =
                 record.changes.iter().filter(|change| change.subject == Subject::Itself).map(value).collect();
             if !of_itself.is_empty() {
-                let mut event = event(operation, record.name.serial(), now);
+                let mut event = event(operation, record.name.serial().or(serial), now);
                 event.level = Level::Detail;
                 event.message = match &record.name {
                     Name::Device(_) => {
                         event.step = "device";
                         Cow::Borrowed(outcome(planned.answer.outcome))
                     }
-                    Name::Resource(name) => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    // Held removals come and go on the side of something else.
+                    Name::Resource(name) => match record.changes.iter().find(|change| change.field == "state") {
+                        Some(state) => Cow::Owned(format!("{name} {}", state.after)),
+                        None => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    },
                 };
                 event.changes = of_itself;
                 into.push(event);
@@ -130,7 +134,7 @@ fn unplaced(
         }
     }
     let mut event = terminal(operation, serial, Code::Ok, now);
-    event.message = Cow::Owned(summary(&planned.answer, validate_only));
+    event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
     event.reason = planned.answer.reason;
     into.push(event);
 }
@@ -250,7 +254,7 @@ const COUNTED: [Outcome; 7] = [
 ];
 
 /// How an operation ended, in a line.
-fn summary(answer: &Answer, validate_only: bool) -> String {
+fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
     let of_clients = || {
         let moved = answer.clients.iter().filter(|item| item.outcome == Outcome::Updated).count();
@@ -264,6 +268,7 @@ fn summary(answer: &Answer, validate_only: bool) -> String {
         After::Realm(realm) => Some(format!("realm {}", realm.name)),
         After::Settings(_) => Some("settings".to_owned()),
         After::User(user) => Some(format!("user {}", user.username)),
+        After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };
     if let Some(what) = what {
         return format!("{what} {}{done}", outcome(answer.outcome));
@@ -271,7 +276,13 @@ fn summary(answer: &Answer, validate_only: bool) -> String {
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
-        SyncStatus::Completed | SyncStatus::Unspecified => format!("device {}", outcome(answer.outcome)),
+        SyncStatus::Completed | SyncStatus::Unspecified => {
+            let about = match action {
+                Action::DecideHeld { .. } | Action::ExpireHeld { .. } => "held removal",
+                _ => "device",
+            };
+            format!("{about} {}", outcome(answer.outcome))
+        }
     };
     for counted in COUNTED {
         let count = answer.items.iter().filter(|item| item.outcome == counted).count();

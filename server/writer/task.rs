@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
@@ -13,6 +13,8 @@ use super::batch::RealmNames;
 use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::{Identity, Revocations};
+use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
 use crate::store::{Seen, StoreError, Writing};
 
@@ -35,6 +37,10 @@ pub struct WriterTask {
     seen: HashMap<DeviceId, Seen>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
+    /// Where banned devices are announced.
+    revocations: Revocations,
+    /// Where devices that were removed are told so, if they have a channel.
+    presence: Option<Presence>,
 }
 
 impl std::fmt::Debug for WriterTask {
@@ -44,16 +50,37 @@ impl std::fmt::Debug for WriterTask {
 }
 
 impl WriterTask {
-    /// A writer over this store. `healthy` is told whether the store can be used.
+    /// A writer over this store. `healthy` is told whether the store can be used, and `revocations` which devices are banned.
     pub async fn new(
         mut store: Box<dyn Writing>,
         feed: Feed,
         clock: Arc<dyn Clock>,
         healthy: watch::Sender<bool>,
+        revocations: Revocations,
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy }))
+        Ok((
+            writer,
+            Self {
+                submissions,
+                store,
+                feed,
+                clock,
+                next_id,
+                seen: HashMap::new(),
+                healthy,
+                revocations,
+                presence: None,
+            },
+        ))
+    }
+
+    /// The same, which tells devices over their channels that they were removed.
+    #[must_use]
+    pub fn telling(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
+        self
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -100,6 +127,14 @@ impl WriterTask {
                     if applied.wrote {
                         self.report_health(true);
                     }
+                    // Before the answer: whoever is told of a ban finds the device shut out.
+                    self.announce(applied.bans);
+                    if let Some(presence) = &self.presence {
+                        applied
+                            .removed
+                            .iter()
+                            .for_each(|(operation, device)| presence.tell_removed(*operation, device));
+                    }
                     self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
@@ -114,6 +149,12 @@ impl WriterTask {
                 }
             }
         }
+    }
+
+    /// Tells open calls of devices that were banned. Most batches ban nobody and let nobody in again.
+    fn announce(&self, bans: Vec<(SerialNumber, bool)>) {
+        let changes = bans.into_iter().map(|(serial, banned)| (Identity::Device(serial), banned));
+        self.revocations.settle(changes.filter(|(identity, banned)| *banned != self.revocations.is_revoked(identity)));
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
-use crate::registry::{AuthClient, Cluster, Device, Needs, Realm, Settings, State, User, UserRef};
+use crate::registry::{AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef};
 
 /// A serial number as `device.serial` holds it.
 pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
@@ -64,7 +64,8 @@ impl SqliteWriting {
         self.load_clusters(needs, state).await?;
         self.load_auth_clients(needs, state).await?;
         self.load_realms(needs, state).await?;
-        self.load_users(needs, state).await
+        self.load_users(needs, state).await?;
+        self.load_held(needs, state).await
     }
 
     async fn load_settings(&mut self, state: &mut State) -> Result<(), StoreError> {
@@ -156,6 +157,31 @@ impl SqliteWriting {
         }
         needs.realms.iter().for_each(|id| state.realms.load(*id, None));
         state.whole.realm_names.extend(needs.realm_names.iter().cloned());
+        Ok(())
+    }
+
+    /// Held removals are few: the connection remembers which owners have any, so that most syncs read nothing.
+    async fn load_held(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if needs.held.is_empty() && needs.held_ids.is_empty() {
+            return Ok(());
+        }
+        if self.recent.held().is_none() {
+            let text = "SELECT DISTINCT owner_id FROM held WHERE deleted_at IS NULL";
+            let owners: Vec<i64> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
+            self.recent.note_held(owners.into_iter().map(OwnerId).collect());
+        }
+        let owners = self.recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
+        let owners: Vec<i64> = owners.map(|owner| owner.0).collect();
+        let mut rows =
+            self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, |query, id| query.bind(id)).await?;
+        let ids: Vec<i64> = needs.held_ids.iter().map(|id| id.0).collect();
+        rows.extend(self.select::<Held, _>("id", &ids, |query, id| query.bind(id)).await?);
+        for row in rows {
+            let held = Held::read(&row)?;
+            state.held.load(held.id, Some(held));
+        }
+        needs.held_ids.iter().for_each(|id| state.held.load(*id, None));
+        state.whole.held.extend(&needs.held);
         Ok(())
     }
 

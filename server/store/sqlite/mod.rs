@@ -4,6 +4,7 @@ mod audit;
 mod auth_client;
 mod device;
 mod entity;
+mod held;
 mod load;
 mod read;
 mod read_admin;
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_proto::Timestamp;
+use muster_proto::{SerialNumber, Timestamp};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
@@ -136,6 +137,7 @@ impl Writing for SqliteWriting {
         writes.write(state.auth_clients.changed());
         writes.write(state.users.changed());
         writes.write(state.user_refs.changed());
+        writes.write(state.held.changed());
         writes.write(audit.iter());
         let text = self.text(&writes);
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
@@ -156,7 +158,8 @@ impl Writing for SqliteWriting {
         for seen in seen.chunks(MAX_ROWS) {
             let count = round(seen.len());
             let mut text = String::from(
-                "UPDATE device SET last_seen_at = max(last_seen_at, seen.column2), contacts = contacts + seen.column3 FROM (",
+                "UPDATE device SET last_seen_at = max(last_seen_at, seen.column2), \
+                 contacts = contacts + CASE WHEN deleted_at IS NULL THEN 0 ELSE seen.column3 END FROM (",
             );
             values(&mut text, count, 3);
             text.push_str(
@@ -174,6 +177,12 @@ impl Writing for SqliteWriting {
         let text = "UPDATE register SET probed_at = ?";
         sqlx::query(text).bind(now.micros()).execute(&mut self.connection).await?;
         Ok(())
+    }
+
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError> {
+        let text = "SELECT serial FROM device WHERE deleted_at IS NOT NULL AND json_extract(tombstone, '$.mode') = 2";
+        let serials: Vec<String> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
+        serials.iter().map(|serial| load::serial(serial)).collect()
     }
 
     async fn has_admin_token(&mut self) -> Result<bool, StoreError> {

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
 use muster_proto::realms::RealmRef;
-use muster_proto::{Pattern, SerialNumber};
+use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, Reading, StoreError, UserRow};
 use super::entity::{Entity, parse};
-use crate::registry::{AuthClient, ClusterId, Device, Realm, Settings, User, UserId};
+use super::load;
+use crate::registry::{AuthClient, Cluster, ClusterId, Device, Held, HeldId, Realm, Settings, User, UserId};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -113,7 +114,11 @@ impl List {
                 Pattern::Prefix(_) => format!("{before}BETWEEN ? AND ?{end}"),
             };
         }
-        let (column, end) = if column == OWNER_SERIAL { (BY_SERIAL, ")") } else { (column, "") };
+        let (column, end) = match column {
+            OWNER_SERIAL => (BY_SERIAL, ")"),
+            BY_MEMBER => (BY_MEMBER, ")"),
+            column => (column, ""),
+        };
         match comparison.pattern {
             Pattern::Exact(_) => format!("{column} = ?{end}"),
             Pattern::Prefix(_) => format!("{column} BETWEEN ? AND ?{end}"),
@@ -177,6 +182,44 @@ fn devices() -> List {
     }
 }
 
+/// The serial numbers of the members, with blanks between them, in their order.
+const MEMBERS: &str = "(SELECT coalesce(group_concat(serial, ' '), '') FROM \
+    (SELECT serial FROM device WHERE device.cluster_id = cluster.id ORDER BY serial))";
+/// Whether a device with a serial number is a member.
+const BY_MEMBER: &str = "cluster.id IN (SELECT cluster_id FROM device WHERE cluster_id IS NOT NULL AND serial";
+
+fn clusters() -> List {
+    List {
+        columns: format!("{}, {MEMBERS}", Cluster::columns()),
+        from: "cluster",
+        table: "cluster",
+        fields: &[("display_name", "cluster.name"), ("serial_number", BY_MEMBER)],
+        in_realms: None,
+    }
+}
+
+fn held_removals() -> List {
+    List {
+        columns: Held::columns(),
+        from: "held",
+        table: "held",
+        fields: &[
+            ("serial_number", "coalesce(held.serial, '')"),
+            ("vdom", "held.vdom"),
+            ("requested_by", "held.requested_by"),
+            ("decided_by", "held.decided_by"),
+        ],
+        in_realms: None,
+    }
+}
+
+fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
+    let mut cluster = Cluster::read(row)?;
+    let members: &str = row.try_get(Cluster::COLUMNS.len())?;
+    cluster.members = members.split_whitespace().map(load::serial).collect::<Result<_, _>>()?;
+    Ok(cluster)
+}
+
 #[async_trait]
 impl Reading for SqliteReading {
     async fn device(&self, serial: SerialNumber) -> Result<Option<(Device, Vec<AuthClient>)>, StoreError> {
@@ -209,6 +252,17 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
+        let (page, total) = self.list(&clusters(), query).await?;
+        Ok((page.iter().map(cluster_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError> {
+        let text = format!("SELECT {}, {MEMBERS} FROM cluster WHERE id = ?", Cluster::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(cluster_row).transpose()
+    }
+
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
@@ -232,6 +286,27 @@ impl Reading for SqliteReading {
 
     async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError> {
         self.page_of_users(query).await
+    }
+
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {
+        let text = format!("SELECT {} FROM held WHERE id = ?", Held::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(Held::read).transpose()
+    }
+
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError> {
+        let (page, total) = self.list(&held_removals(), query).await?;
+        Ok((page.iter().map(Held::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError> {
+        // Those that stand are few, whatever their number in the past.
+        let text = format!(
+            "SELECT {} FROM held WHERE deleted_at IS NULL AND state = 1 AND expires_at <= ? ORDER BY id LIMIT ?",
+            Held::columns()
+        );
+        let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
+        rows.iter().map(Held::read).collect()
     }
 
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
