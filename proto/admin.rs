@@ -85,6 +85,8 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The list of admin tokens.
+pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
 /// The list of clusters.
 pub const CLUSTERS: Listing =
     Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };

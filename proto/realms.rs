@@ -1,48 +1,13 @@
 //! What admins ask of realms and of the auth clients in them, parsed.
 
-use std::fmt;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::admin::AuthClientName;
 use crate::mask::Mask;
-use crate::{Check, Invalid, RealmName, Reason, Text, v1};
+use crate::{Check, Invalid, RealmName, RealmRef, Reason, Text, v1};
 
 /// How many auth clients one call may move.
 pub const MAX_MOVED: usize = 500;
-
-/// The name of a realm in a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RealmRef {
-    /// `realms/ID`.
-    Id(i64),
-    /// `realms/NAME`.
-    Name(RealmName),
-}
-
-impl RealmRef {
-    /// Reads a field that names a realm.
-    pub fn parse(field: &str, name: &str) -> Result<Self, Invalid> {
-        let malformed = || {
-            let description = "must be \"realms/ID\" or \"realms/NAME\", as in realms/default";
-            Invalid::field(field, Reason::NameMalformed, description)
-        };
-        let name = name.strip_prefix("realms/").ok_or_else(malformed)?;
-        if let Ok(id) = name.parse::<i64>() {
-            return Ok(Self::Id(id));
-        }
-        name.parse().map(Self::Name).map_err(|_| malformed())
-    }
-}
-
-impl fmt::Display for RealmRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => write!(f, "realms/{id}"),
-            Self::Name(name) => write!(f, "realms/{name}"),
-        }
-    }
-}
 
 /// A realm to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,15 +170,6 @@ impl TryFrom<&v1::UpdateAuthClientRequest> for AuthClientChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_realm_is_named_by_id_or_by_name() {
-        assert_eq!(RealmRef::parse("name", "realms/7"), Ok(RealmRef::Id(7)));
-        assert_eq!(RealmRef::parse("name", "realms/default"), Ok(RealmRef::Name("default".parse().unwrap())));
-        for wrong in ["", "7", "realms/", "realms/a/b", "users/7", "realms/\u{1b}"] {
-            assert_eq!(RealmRef::parse("name", wrong).unwrap_err().reason(), Reason::NameMalformed, "{wrong}");
-        }
-    }
 
     #[test]
     fn every_bad_field_of_a_new_realm_is_named_at_once() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use muster_proto::Reason;
-use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_proto::v1::{self, AdminRole, DebugFilter, StreamDebugLogsRequest};
 use muster_server::args::Args;
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::data_dir::{DataDir, DataFile};
@@ -150,6 +150,31 @@ impl Muster {
     #[must_use]
     pub fn admin(&self) -> Caller {
         self.nobody().with_token(&self.admin_token())
+    }
+
+    /// A new admin token; realms as "realms/default".
+    pub async fn token_of(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> String {
+        let request = v1::CreateAdminTokenRequest {
+            display_name: name.to_owned(),
+            role: role.into(),
+            realms: realms.iter().map(|realm| (*realm).to_owned()).collect(),
+            read_only,
+            ..Default::default()
+        };
+        self.admin().admin_tokens().create_admin_token(request).await.unwrap().into_inner().token
+    }
+
+    /// A connection of a new admin.
+    pub async fn admin_as(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> Caller {
+        self.nobody().with_token(&self.token_of(name, role, realms, read_only).await)
+    }
+
+    /// Revokes the token of this name.
+    pub async fn revoke(&self, name: &str) {
+        let tokens = self.admin().get_admin_tokens().await;
+        let token = tokens.into_iter().find(|token| token.display_name == name).unwrap();
+        let request = v1::RevokeAdminTokenRequest { name: token.name, ..Default::default() };
+        self.admin().admin_tokens().revoke_admin_token(request).await.unwrap();
     }
 
     /// Checks a failed call: what holds for every [`Refusal`], and that the debug feed has a terminal event of that operation that names

@@ -6,7 +6,9 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, AuthClientId, Cluster, Device, HeldId, OwnerId, Realm, RealmId, Settings, Standing, User};
+use super::{
+    AdminToken, AuthClient, AuthClientId, Cluster, Device, HeldId, OwnerId, Realm, RealmId, Settings, Standing, User,
+};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// An admin token.
+    AdminToken(Box<AdminToken>),
     /// A cluster.
     Cluster(Cluster),
 }
@@ -98,7 +102,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::Cluster(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),

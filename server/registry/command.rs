@@ -1,12 +1,14 @@
 //! What callers ask of the register.
 
+use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
+use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
-use muster_proto::{SerialNumber, Text, VdomName, digest};
+use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, RealmId};
+use super::{AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, RealmId, SecretHash, State};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,12 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A user comes to an auth client.
+    AddUser(UserAddition),
+    /// What an auth client says of a user changes.
+    UpdateUser(UserUpdate),
+    /// A user leaves an auth client.
+    DeleteUser(UserDeletion),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -173,12 +181,21 @@ pub enum Action {
         disabled: bool,
     },
     /// An admin deletes a user.
-    DeleteUser {
+    DeletePerson {
         /// The user.
         user: NamedUser,
         /// The auth clients that referred to it when it was looked up.
         clients: Vec<NamedClient>,
     },
+    /// An admin makes a token.
+    CreateAdminToken {
+        /// What it is to allow.
+        new: NewAdminToken,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+    },
+    /// An admin revokes a token.
+    RevokeAdminToken(AdminTokenId),
     /// An admin has a device told to sync.
     RequestSync {
         /// The device.
@@ -206,9 +223,13 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
+                self.user().map(|(target, _)| target.serial)
+            }
             Self::Hello(hello) => Some(hello.serial),
             Self::Contact(serial)
             | Self::RequestSync { serial, .. }
@@ -229,7 +250,7 @@ impl Action {
             | Self::MoveAuthClients { .. }
             | Self::UpdateAuthClient { .. }
             | Self::SetUserDisabled { .. }
-            | Self::DeleteUser { .. } => None,
+            | Self::DeletePerson { .. } => None,
             Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
@@ -238,6 +259,28 @@ impl Action {
     #[must_use]
     pub fn is_from_device(&self) -> bool {
         matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
+            || self.user().is_some()
+    }
+
+    /// The one user that this is about, and where, if it is about one.
+    fn user(&self) -> Option<(ClientTarget, &Username)> {
+        match self {
+            Self::AddUser(UserAddition { target, user }) => Some((*target, &user.username)),
+            Self::UpdateUser(UserUpdate { target, username, .. })
+            | Self::DeleteUser(UserDeletion { target, username }) => Some((*target, username)),
+            _ => None,
+        }
+    }
+
+    /// The user that will be looked up, once its auth client is known.
+    pub fn foresee_user(&self, state: &State, needs: &mut Needs) {
+        let Some((ClientTarget { serial, vdom }, username)) = self.user() else { return };
+        let Some(owner) = state.devices.get(&serial).map(Device::owner) else { return };
+        let Some(client) = state.auth_clients.get(&(owner, vdom)) else { return };
+        let key = username.key(state.settings().fold_usernames);
+        needs.realms.insert(client.realm);
+        needs.users.insert((client.realm, key.clone()));
+        needs.user_refs.insert((client.id, key));
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
@@ -256,7 +299,7 @@ impl Action {
             Self::SetUserDisabled { user, .. } => {
                 needs.users.insert((user.realm, user.key.clone()));
             }
-            Self::DeleteUser { user, clients } => {
+            Self::DeletePerson { user, clients } => {
                 needs.owners.extend(clients.iter().map(|client| client.owner));
                 needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
                 needs.users.insert((user.realm, user.key.clone()));
@@ -269,6 +312,7 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
             Self::Register(registration) => {
                 registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
             }
@@ -283,7 +327,10 @@ impl Action {
             | Self::DeleteDevice { .. }
             | Self::CreateCluster { .. }
             | Self::AddMember { .. }
-            | Self::RemoveMember { .. } => true,
+            | Self::RemoveMember { .. }
+            | Self::AddUser(_)
+            | Self::UpdateUser(_)
+            | Self::DeleteUser(_) => true,
             Self::Contact(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }
@@ -299,7 +346,7 @@ impl Action {
             | Self::MoveAuthClients { .. }
             | Self::UpdateAuthClient { .. }
             | Self::SetUserDisabled { .. }
-            | Self::DeleteUser { .. } => false,
+            | Self::DeletePerson { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

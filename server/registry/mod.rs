@@ -9,9 +9,11 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`, `channel`;
-//!   `quota`; what admins do: `realms`, `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//!   change of users goes through), `user_calls`, `channel`; `quota`; what admins do: `realms`,
+//!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
+mod admin_token;
 mod answer;
 mod auth_client;
 mod channel;
@@ -34,18 +36,21 @@ mod reach;
 mod realm;
 mod realms;
 mod report;
+mod secret_hash;
 mod settings;
 mod settle;
 mod state;
 mod table;
 mod tombstone;
 mod user;
+mod user_calls;
 mod users;
 
 use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
+pub use admin_token::AdminToken;
 pub use answer::{
     After, Answer, Change, ClientItem, Item, Name, NamedClient, Notice, Outcome, Planned, QuotaUse, Record, Refusal,
     Subject, SyncStatus, UserItem,
@@ -56,16 +61,18 @@ pub use command::{Action, Command, Options};
 pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
-pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use muster_proto::UserAttributes;
 pub use people::NamedUser;
 pub use reach::Reach;
 pub use realm::Realm;
+pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
-pub use user::{User, UserAttributes, UserRef};
+pub use user::{User, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -143,6 +150,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::AddUser(addition) => user_calls::add(state, addition, context),
+        Action::UpdateUser(update) => user_calls::update(state, update, context),
+        Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
@@ -170,7 +180,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
             moves::update(state, client, alias.as_ref(), *realm, etag.as_deref(), context)
         }
         Action::SetUserDisabled { user, disabled } => people::set_disabled(state, user, *disabled, context),
-        Action::DeleteUser { user, clients } => people::delete(state, user, clients, context),
+        Action::DeletePerson { user, clients } => people::delete(state, user, clients, context),
+        Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
+        Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }

@@ -1,5 +1,6 @@
 //! The rules of the register.
 
+mod admin_token;
 mod channel;
 mod cluster;
 mod deletion;
@@ -155,6 +156,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.realms.into_iter().for_each(|key| state.realms.load(key, None));
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
+    state.whole.admin_tokens |= needs.admin_tokens;
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);

@@ -43,6 +43,7 @@ pub struct Method {
 }
 
 const DEVICES: Audience = Audience::Devices;
+const AUTH_CLIENTS: Audience = Audience::AuthClients;
 /// An admin reads what is in realms.
 const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 /// An admin changes what is in realms.
@@ -58,6 +59,9 @@ pub const METHODS: &[Method] = &[
     row("DeviceService/Register", DEVICES),
     row("DeviceService/Sync", DEVICES),
     row("DeviceService/Delete", DEVICES),
+    row("DeviceService/AddUser", AUTH_CLIENTS),
+    row("DeviceService/UpdateUser", AUTH_CLIENTS),
+    row("DeviceService/DeleteUser", AUTH_CLIENTS),
     row("DeviceService/Channel", DEVICES),
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),
@@ -97,6 +101,10 @@ pub const METHODS: &[Method] = &[
     row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
+    row("AdminTokenService/ListAdminTokens", READ_ALL),
+    row("AdminTokenService/GetAdminToken", READ_ALL),
+    row("AdminTokenService/CreateAdminToken", WRITE_ALL),
+    row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

@@ -1,6 +1,7 @@
 //! One file per gRPC service: parse, one call inward, answer. What they share: `gate` (who calls, limits, the log line), `status`
 //! (errors), `wire` (answers).
 
+mod admin_token;
 mod auth_client;
 mod call;
 mod channel;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use muster_proto::DESCRIPTORS;
 use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
+use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
@@ -95,6 +97,8 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let realms = realm::Realms { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let settings = settings::SettingsAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let admin_tokens =
+        admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
         device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
@@ -116,6 +120,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

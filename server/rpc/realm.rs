@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use muster_proto::admin::{AuthClientName, Position, Query, REALMS};
-use muster_proto::realms::{Move, NewRealm, RealmChange, RealmRef};
+use muster_proto::realms::{Move, NewRealm, RealmChange};
 use muster_proto::v1::realm_service_server::RealmService;
-use muster_proto::{Reason, v1};
+use muster_proto::{RealmRef, Reason, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;

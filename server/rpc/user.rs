@@ -156,7 +156,7 @@ impl UserService for Users {
             let row = self.find(call, &message.name).await?;
             let options = options(message.validate_only, &message.plan_id);
             let clients = row.references.iter().map(|(_, client)| wire_admin::named(client)).collect();
-            let action = Action::DeleteUser { user: named(&row, etag(message.etag)), clients };
+            let action = Action::DeletePerson { user: named(&row, etag(message.etag)), clients };
             let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire_admin::user_deleted(call.operation().id, &answer, &row))
         };

@@ -181,6 +181,43 @@ pub(super) fn auth_client_deleted(
     }
 }
 
+/// What became of one user.
+pub(super) fn user_item(item: &UserItem) -> v1::UserOutcome {
+    v1::UserOutcome {
+        username: item.username.to_string(),
+        outcome: item.outcome.into(),
+        reason: reason(item.reason),
+        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+        detail: item.detail.clone(),
+    }
+}
+
+/// The one user of an answer, and what its auth client has now.
+fn user(answer: &Answer) -> (Option<v1::UserOutcome>, i64, Vec<u8>) {
+    let (users, digest) = match &answer.after {
+        After::AuthClient(client) => (client.users, client.users_digest.to_vec()),
+        _ => (0, Vec::new()),
+    };
+    (answer.users.first().map(user_item), users, digest)
+}
+
+pub(super) fn user_added(operation: OperationId, answer: &Answer) -> v1::AddUserResponse {
+    let (user, users, users_digest) = user(answer);
+    let vdoms = answer.items.iter().map(item).collect();
+    v1::AddUserResponse { operation_id: operation.to_string(), user, vdoms, users, users_digest, plan_id: plan(answer) }
+}
+
+pub(super) fn user_updated(operation: OperationId, answer: &Answer) -> v1::UpdateUserResponse {
+    let (user, users, users_digest) = user(answer);
+    v1::UpdateUserResponse { operation_id: operation.to_string(), user, users, users_digest, plan_id: plan(answer) }
+}
+
+pub(super) fn user_deleted(operation: OperationId, answer: &Answer) -> v1::DeviceServiceDeleteUserResponse {
+    let (user, users, users_digest) = user(answer);
+    let operation_id = operation.to_string();
+    v1::DeviceServiceDeleteUserResponse { operation_id, user, users, users_digest, plan_id: plan(answer) }
+}
+
 pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
     use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
     let (kind, vdom) = match held.on {

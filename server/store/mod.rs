@@ -5,16 +5,16 @@
 mod sqlite;
 
 use async_trait::async_trait;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
-use muster_proto::realms::RealmRef;
 use muster_proto::{SerialNumber, Timestamp};
 
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, Realm, Settings, State, User, UserId,
-    UserRef,
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, Realm,
+    Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -115,6 +115,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of users, each with the name of its realm, with one row more if there is a next page; and how many there are in all.
     async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError>;
 
+    /// The admin token that has this hash, usable or not.
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
+
+    /// An admin token, usable or not.
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError>;
+
+    /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
+
     /// One held removal, decided or not.
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
 
@@ -123,9 +132,6 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
-
-    /// The name of the admin whose token has this hash, unless it was revoked.
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
 }
 
 /// An auth client as admins see it.

@@ -256,6 +256,9 @@ const COUNTED: [Outcome; 7] = [
 /// How an operation ended, in a line.
 fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
+    }
     let of_clients = || {
         let moved = answer.clients.iter().filter(|item| item.outcome == Outcome::Updated).count();
         let users = answer.clients.iter().map(|item| item.users.len()).sum::<usize>();
@@ -266,6 +269,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::AuthClient(_) => Some("auth client".to_owned()),
         After::Realm(realm) if !answer.clients.is_empty() => Some(format!("{}, realm {}", of_clients(), realm.name)),
         After::Realm(realm) => Some(format!("realm {}", realm.name)),
+        After::AdminToken(_) => Some("admin token".to_owned()),
         After::Settings(_) => Some("settings".to_owned()),
         After::User(user) => Some(format!("user {}", user.username)),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),

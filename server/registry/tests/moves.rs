@@ -302,7 +302,7 @@ fn take(people: &mut People, realms: &[RealmId], step: &Step) {
             if people.user(realms[*realm], name).is_some() {
                 let user = people.person(realms[*realm], name);
                 let clients = CLIENTS.map(|client| people.named(client)).to_vec();
-                people.0.answer(Action::DeleteUser { user, clients });
+                people.0.answer(Action::DeletePerson { user, clients });
             }
         }
         Step::Disable(realm, name, to) => {

@@ -179,7 +179,7 @@ fn a_deleted_user_is_off_all_of_its_auth_clients_and_each_is_named() {
     for (client, name) in [("a", "Alice"), ("b", "alice"), ("a", "bob")] {
         people.add(client, name);
     }
-    let delete = |people: &People| Action::DeleteUser {
+    let delete = |people: &People| Action::DeletePerson {
         user: people.person(RealmId::DEFAULT, "alice"),
         clients: vec![people.named("a"), people.named("b")],
     };
@@ -207,7 +207,7 @@ fn a_user_that_came_to_another_auth_client_meanwhile_is_not_deleted_by_halves() 
     let clients = vec![people.named("a")];
     let user = people.person(RealmId::DEFAULT, "alice");
     people.add("b", "alice");
-    assert_eq!(people.0.refused(Action::DeleteUser { user, clients }), Reason::EtagMismatch);
+    assert_eq!(people.0.refused(Action::DeletePerson { user, clients }), Reason::EtagMismatch);
     assert_eq!(people.user(RealmId::DEFAULT, "alice").unwrap().references, 2);
     people.check();
 }

@@ -1,8 +1,8 @@
 //! Reads of the embedded store: they see whole commits and never wait for the writer.
 
 use async_trait::async_trait;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
-use muster_proto::realms::RealmRef;
 use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
@@ -10,7 +10,9 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 use super::super::{AuthClientRow, Reading, StoreError, UserRow};
 use super::entity::{Entity, parse};
 use super::load;
-use crate::registry::{AuthClient, Cluster, ClusterId, Device, Held, HeldId, Realm, Settings, User, UserId};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId, Realm, Settings, User, UserId,
+};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -182,6 +184,16 @@ fn devices() -> List {
     }
 }
 
+fn admin_tokens() -> List {
+    List {
+        columns: AdminToken::columns(),
+        from: "admin_token",
+        table: "admin_token",
+        fields: &[("display_name", "admin_token.display_name")],
+        in_realms: None,
+    }
+}
+
 /// The serial numbers of the members, with blanks between them, in their order.
 const MEMBERS: &str = "(SELECT coalesce(group_concat(serial, ' '), '') FROM \
     (SELECT serial FROM device WHERE device.cluster_id = cluster.id ORDER BY serial))";
@@ -288,6 +300,23 @@ impl Reading for SqliteReading {
         self.page_of_users(query).await
     }
 
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE hash = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE id = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
+        let (page, total) = self.list(&admin_tokens(), query).await?;
+        Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
+    }
+
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {
         let text = format!("SELECT {} FROM held WHERE id = ?", Held::columns());
         let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
@@ -307,10 +336,5 @@ impl Reading for SqliteReading {
         );
         let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
         rows.iter().map(Held::read).collect()
-    }
-
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
-        let text = "SELECT name FROM admin_token WHERE hash = ? AND revoked_at IS NULL";
-        Ok(sqlx::query_scalar(text).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! Reads of realms, settings and users.
 
+use muster_proto::RealmRef;
 use muster_proto::admin::Query;
-use muster_proto::realms::RealmRef;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::{StoreError, UserRow};
