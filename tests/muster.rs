@@ -245,6 +245,12 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
         let Self { data, settings, boxes } = self;
@@ -254,12 +260,6 @@ impl Stopped {
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
         Muster { data, settings, address, stopping, serving, boxes }
-    }
-
-    /// Its database, behind its back.
-    #[must_use]
-    pub fn database(&self) -> Database {
-        Database::of(self.data.path())
     }
 
     /// Replaces the first admin token, as `muster-server rotate-admin-token` does.
