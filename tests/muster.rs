@@ -1,19 +1,21 @@
 //! The real server, in this process.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
 use muster_proto::Reason;
-use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_proto::v1::{self, AdminRole, DebugFilter, StreamDebugLogsRequest};
 use muster_server::args::Args;
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::data_dir::{DataDir, DataFile};
 use muster_server::identity::ca::Authority;
 use muster_server::identity::relay::Relay;
 use muster_server::maintenance;
+use muster_server::presence::ChannelSettings;
 use muster_server::serve::{ServeError, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -32,13 +34,18 @@ pub struct Muster {
     address: SocketAddr,
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
+    boxes: Boxes,
 }
+
+/// The certificates of devices: one box has one key.
+type Boxes = Arc<Mutex<HashMap<String, Issued>>>;
 
 /// A server that has stopped, and its data directory.
 #[derive(Debug)]
 pub struct Stopped {
     data: TempDir,
     settings: Settings,
+    boxes: Boxes,
 }
 
 impl Muster {
@@ -58,9 +65,10 @@ impl Muster {
             insecure_plaintext: false,
             grace: Duration::from_secs(10),
             feed_memory: 8 << 20,
+            channels: ChannelSettings::default(),
         };
         change(&mut settings);
-        Stopped { data, settings }.start().await
+        Stopped { data, settings, boxes: Boxes::default() }.start().await
     }
 
     /// Where it listens.
@@ -90,7 +98,7 @@ impl Muster {
     pub async fn stop(self) -> Stopped {
         self.begin_to_stop();
         within(self.serving).await.unwrap().unwrap();
-        Stopped { data: self.data, settings: self.settings }
+        Stopped { data: self.data, settings: self.settings, boxes: self.boxes }
     }
 
     /// Stops it, and starts it again on the same data directory.
@@ -128,9 +136,17 @@ impl Muster {
         self.caller(Some(certificate))
     }
 
-    /// A connection of the device with this serial number.
+    /// A connection of the device with this serial number: the same box each time.
     #[must_use]
     pub fn device(&self, serial: &str) -> Caller {
+        let mut boxes = self.boxes.lock().unwrap();
+        let issue = || self.device_ca().issue(serial, &[], crate::DAY);
+        self.with_certificate(boxes.entry(serial.to_owned()).or_insert_with(issue))
+    }
+
+    /// A connection of another box that claims the same serial number, with a key of its own.
+    #[must_use]
+    pub fn clone_of(&self, serial: &str) -> Caller {
         self.with_certificate(&self.device_ca().issue(serial, &[], crate::DAY))
     }
 
@@ -150,6 +166,31 @@ impl Muster {
         self.nobody().with_token(&self.admin_token())
     }
 
+    /// A new admin token; realms as "realms/default".
+    pub async fn token_of(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> String {
+        let request = v1::CreateAdminTokenRequest {
+            display_name: name.to_owned(),
+            role: role.into(),
+            realms: realms.iter().map(|realm| (*realm).to_owned()).collect(),
+            read_only,
+            ..Default::default()
+        };
+        self.admin().admin_tokens().create_admin_token(request).await.unwrap().into_inner().token
+    }
+
+    /// A connection of a new admin.
+    pub async fn admin_as(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> Caller {
+        self.nobody().with_token(&self.token_of(name, role, realms, read_only).await)
+    }
+
+    /// Revokes the token of this name.
+    pub async fn revoke(&self, name: &str) {
+        let tokens = self.admin().get_admin_tokens().await;
+        let token = tokens.into_iter().find(|token| token.display_name == name).unwrap();
+        let request = v1::RevokeAdminTokenRequest { name: token.name, ..Default::default() };
+        self.admin().admin_tokens().revoke_admin_token(request).await.unwrap();
+    }
+
     /// Checks a failed call: what holds for every [`Refusal`], and that the debug feed has a terminal event of that operation that names
     /// the same code and reason.
     pub async fn refusal<T>(&self, result: Result<Response<T>, Status>) -> Refusal {
@@ -165,16 +206,26 @@ impl Muster {
         refusal
     }
 
+    /// A connection of a device by way of another address, such as that of a proxy.
+    #[must_use]
+    pub fn device_by(&self, address: SocketAddr, serial: &str) -> Caller {
+        self.caller_by(address, Some(&self.device_ca().issue(serial, &[], crate::DAY)))
+    }
+
     fn caller(&self, certificate: Option<&Issued>) -> Caller {
+        self.caller_by(self.address, certificate)
+    }
+
+    fn caller_by(&self, address: SocketAddr, certificate: Option<&Issued>) -> Caller {
         let endpoint = if self.settings.insecure_plaintext {
-            Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+            Endpoint::from_shared(format!("http://{address}")).unwrap()
         } else {
             let ca = Certificate::from_pem(self.operator_ca().certificate());
             let mut tls = ClientTlsConfig::new().ca_certificate(ca);
             if let Some(certificate) = certificate {
                 tls = tls.identity(certificate.identity());
             }
-            Endpoint::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap()
+            Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap()
         };
         // Little is on the way to a client that does not read, so that a test can make a viewer slow.
         Caller::new(endpoint.tcp_nodelay(true).initial_stream_window_size(65_535).connect_lazy())
@@ -194,15 +245,21 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
-        let Self { data, settings } = self;
+        let Self { data, settings, boxes } = self;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::open(settings.clone(), address, Arc::new(SystemClock)).await.unwrap();
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
-        Muster { data, settings, address, stopping, serving }
+        Muster { data, settings, address, stopping, serving, boxes }
     }
 
     /// Replaces the first admin token, as `muster-server rotate-admin-token` does.

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Refuses a device that was banned or retired, whatever it asks.
-pub(super) fn may_call(device: &Device) -> Result<(), Refusal> {
+pub fn may_call(device: &Device) -> Result<(), Refusal> {
     let Some(tombstone) = &device.deleted else { return Ok(()) };
     let reason = match tombstone.mode {
         DeleteMode::Evict => return Ok(()),
@@ -66,7 +66,7 @@ fn admit(state: &State, serial: SerialNumber) -> Result<Option<RealmId>, Stop> {
     Err(Refusal::new(Reason::PendingApproval, message).into())
 }
 
-fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
+pub(super) fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
     Device {
         id: DeviceId(context.id()),
         serial,
