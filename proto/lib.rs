@@ -4,13 +4,14 @@
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
-//! - [`device`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`device`], [`admin`], [`deleting`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
 mod cursor;
 pub mod debug_log;
+pub mod deleting;
 pub mod device;
 pub mod encoded;
 mod invalid;

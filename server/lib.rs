@@ -7,6 +7,7 @@
 //! - [`writer`]: shares commits between calls; [`registry`]: the rules, pure; [`store`]: the only rooms that know SQL.
 //! - [`feed`]: the debug feed. It is written to, and never asks back.
 //! - [`identity`]: certificates, tokens, and the built-in CA; [`data_dir`]: the files of the server.
+//! - [`sweep`]: what ends by itself.
 //! - [`log`], [`announce`]: what the operator reads; [`maintenance`]: what the binary does besides serving.
 //! - [`clock`], [`operation`]: time and operation ids, passed in everywhere.
 
@@ -23,4 +24,5 @@ pub mod registry;
 pub mod rpc;
 pub mod serve;
 pub mod store;
+pub mod sweep;
 pub mod writer;

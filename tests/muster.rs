@@ -194,6 +194,12 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database, behind its back.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
         let Self { data, settings } = self;

@@ -95,6 +95,8 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How many references to users are gone for good.
+    pub purged_users: i64,
     /// The removals of the command that wait for a confirmation, or for an admin.
     pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
@@ -113,6 +115,7 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            purged_users: 0,
             held: None,
             plan: None,
         }

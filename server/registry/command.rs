@@ -3,7 +3,7 @@
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::{SerialNumber, VdomName, digest};
 
-use super::{Device, HeldId, Needs, RealmId};
+use super::{Device, HeldId, Needs, OwnerId, RealmId, Verdict};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,34 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin removes a deleted device for good.
+    PurgeDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// The retention time of something has ended.
+    Purge {
+        /// The device, if it is about one.
+        serial: Option<SerialNumber>,
+        /// Whose auth clients it is about.
+        owner: OwnerId,
+    },
+    /// An admin brings a deleted auth client back, or its users.
+    UndeleteAuthClient {
+        /// The device.
+        serial: SerialNumber,
+        /// The VDOM.
+        vdom: VdomName,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a deleted device back.
+    UndeleteDevice {
+        /// The device.
+        serial: SerialNumber,
     },
     /// An admin deletes a device.
     DeleteDevice {
@@ -65,6 +93,8 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+        /// What it means, and why.
+        verdict: Verdict,
     },
 }
 
@@ -82,10 +112,13 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
-            Self::Contact(serial) | Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => {
-                Some(*serial)
-            }
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
+            Self::Contact(serial)
+            | Self::UndeleteAuthClient { serial, .. }
+            | Self::UndeleteDevice { serial }
+            | Self::PurgeDevice { serial }
+            | Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. } => Some(*serial),
         }
     }
 
@@ -114,9 +147,14 @@ impl Action {
                 None => false,
             },
             Self::Contact(_) | Self::ExpireHeld { .. } => false,
-            Self::Delete(_) | Self::DecideHeld { .. } | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => {
-                true
-            }
+            Self::Delete(_)
+            | Self::DecideHeld { .. }
+            | Self::UndeleteAuthClient { .. }
+            | Self::PurgeDevice { .. }
+            | Self::Purge { .. }
+            | Self::UndeleteDevice { .. }
+            | Self::DeleteAuthClient { .. }
+            | Self::DeleteDevice { .. } => true,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

@@ -9,7 +9,7 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users`.
 
 mod answer;
 mod auth_client;
@@ -21,6 +21,7 @@ mod held;
 mod ids;
 mod key;
 mod plan_id;
+mod purge;
 mod quota;
 mod reach;
 mod realm;
@@ -30,6 +31,7 @@ mod settle;
 mod state;
 mod table;
 mod tombstone;
+mod undelete;
 mod user;
 mod users;
 
@@ -43,6 +45,7 @@ pub use answer::{
 };
 pub use auth_client::AuthClient;
 pub use command::{Action, Command, Options};
+pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
@@ -130,10 +133,18 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
         Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
         Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
-        Action::DeleteAuthClient { serial, vdom, etag } => {
-            delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        Action::DeleteAuthClient { serial, vdom, etag, verdict } => {
+            delete::auth_client(state, *serial, *vdom, etag.as_deref(), verdict, context)
         }
-        Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::UndeleteAuthClient { serial, vdom, etag } => {
+            undelete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        }
+        Action::PurgeDevice { serial } => purge::device(state, *serial, context),
+        Action::Purge { serial, owner } => purge::overdue(state, *serial, *owner, context),
+        Action::UndeleteDevice { serial } => undelete::device(state, *serial, context),
+        Action::DeleteDevice { serial, generation, verdict } => {
+            delete::device(state, *serial, *generation, verdict, context)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod guard;
 mod property;
 mod quota;
 mod report;
+mod undelete;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
 use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName, digest};

@@ -11,7 +11,7 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State};
+use crate::registry::{AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, OwnerId, State};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -98,6 +98,9 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+
+    /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
+    async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
 
     /// The name of the admin whose token has this hash, unless it was revoked.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
