@@ -74,6 +74,15 @@ pub const AUTH_CLIENTS: Listing =
 /// The list of devices.
 pub const DEVICES: Listing =
     Listing { filter_fields: &["serial_number", "model", "hostname", "firmware"], order_keys: &["serial_number"] };
+/// The list of devices that have, or had, a channel.
+pub const PRESENCE: Listing =
+    Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
+
+/// The list of admin tokens.
+pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+/// The list of clusters.
+pub const CLUSTERS: Listing =
+    Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };
 
 /// The list of held removals.
 pub const HELD_REMOVALS: Listing =

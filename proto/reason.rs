@@ -134,6 +134,38 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such admin token was ever made.
+    AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
+    /// An admin token that is in use has this name already.
+    AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
+    /// Without this token nobody could change anything.
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
+    /// A request with this request_id was done before; its secret is shown once.
+    SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
+    /// No such cluster was ever made.
+    ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
+    /// The cluster is deleted.
+    ClusterDeleted, "CLUSTER_DELETED", FailedPrecondition, "make a new cluster: one that was dissolved does not return";
+    /// The device is a member of another cluster.
+    ClusterOther, "CLUSTER_OTHER", FailedPrecondition, "take the device out of its present cluster first: RemoveClusterMember, or a report with role STANDALONE";
+    /// The device and the cluster have users on the same VDOM in different realms.
+    ClusterRealmsDiffer, "CLUSTER_REALMS_DIFFER", FailedPrecondition, "move the auth clients of that VDOM into one realm first, then join again";
+    /// The device says that it is in a cluster whose primary does not list it, or has not reported yet.
+    ClusterNotConfirmed, "CLUSTER_NOT_CONFIRMED", FailedPrecondition, "let the primary report with this device among its members, or let an admin add it with AddClusterMember";
+    /// Another member became the primary since this epoch.
+    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over report as primary with the current epoch + 1";
+    /// The report carries an epoch that never was.
+    EpochAhead, "EPOCH_AHEAD", FailedPrecondition, "report with the current epoch; only a secondary that takes over sends one more";
+    /// Only the primary of a cluster decides which VDOMs there are.
+    PrimaryDecides, "PRIMARY_DECIDES", FailedPrecondition, "let the primary of the cluster report it, or take over with the current epoch + 1";
+    /// The device is no member of the cluster.
+    NotAMember, "NOT_A_MEMBER", FailedPrecondition, "add the device to the cluster first";
+    /// The users of the VDOM are on the auth client of the cluster now.
+    MovedToCluster, "MOVED_TO_CLUSTER", Ok, "nothing to do";
+    /// The same person was on both auth clients: one reference stays.
+    UserMerged, "USER_MERGED", Ok, "nothing to do; the reference that stays has the e-mail address and mobile number to check";
+    /// The auth client went with its device when the cluster ended.
+    MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
     /// The device or VDOM is banned, and that is kept.
@@ -190,6 +222,32 @@ reasons! {
     UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
     /// The user is gone here, and the devices are not told.
     UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
+    /// A user came without an e-mail address, and would never get its activation code.
+    UserEmailMissing, "USER_EMAIL_MISSING", InvalidArgument, "give the user an e-mail address on the device: set email-to, or fill in the mail attribute of the directory";
+    /// A name of a user is not what its description allows.
+    UsernameMalformed, "USERNAME_MALFORMED", InvalidArgument, "send the name as printable text of 1 to 80 characters, without blanks around it";
+    /// An e-mail address of a user is none.
+    UserEmailMalformed, "USER_EMAIL_MALFORMED", InvalidArgument, "send an e-mail address of at most 80 characters, as in alice@example.com";
+    /// A mobile number of a user is none.
+    UserMobileMalformed, "USER_MOBILE_MALFORMED", InvalidArgument, "send the number in the form of E.164, as in +14080123456, or leave it empty";
+    /// The same name is there in another letter case.
+    UsernameCollision, "USERNAME_COLLISION", AlreadyExists, "write the name in the same letter case everywhere, or give one of the users another name: they count as one person";
+    /// A call does not say which auth client it is about.
+    AuthClientMissing, "AUTH_CLIENT_MISSING", InvalidArgument, "name the auth client: forti_product with serial_number and vdom";
+    /// A channel that does not begin with a hello, or that has a second one.
+    ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
+    /// Nothing was heard on a channel for two and a half heartbeat intervals.
+    ChannelSilent, "CHANNEL_SILENT", DeadlineExceeded, "send a heartbeat whenever the heartbeat_interval of the welcome has passed; then open a new channel";
+    /// A newer channel of the same device is open.
+    ChannelSuperseded, "CHANNEL_SUPERSEDED", Aborted, "nothing to do if the device opened a new channel itself; else two boxes share a serial number: take one of them out of service";
+    /// The device has no open channel.
+    DeviceOffline, "DEVICE_OFFLINE", FailedPrecondition, "wait until the device is online (GetDevice shows it), or run execute fortitoken-cloud update on the device";
+    /// The channel of the device cannot do what is asked.
+    ChannelFeatureMissing, "CHANNEL_FEATURE_MISSING", FailedPrecondition, "update the firmware of the device; until then act on the device itself";
+    /// The clock of the device is off by more than five seconds.
+    ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
+    /// A device sent more debug lines than it may, or lines that are malformed.
+    DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
 }
 
 impl fmt::Display for Reason {

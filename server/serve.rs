@@ -24,6 +24,7 @@ use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::AdminToken;
 use crate::identity::trust::{Trust, TrustError, TrustFiles};
 use crate::operation::OperationId;
+use crate::presence::{ChannelSettings, Presence};
 use crate::rpc::{self, Health, Parts};
 use crate::store::{Reading, StoreError, Writing, open_sqlite};
 use crate::sweep::keep_sweeping;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How many bytes of past events the debug feed may hold.
     pub feed_memory: usize,
+    /// How the channels of devices are kept.
+    pub channels: ChannelSettings,
 }
 
 /// Why the server could not start, or could not go on.
@@ -131,9 +134,16 @@ impl Server {
         let revocations = Revocations::new(store.banned().await?.into_iter().map(Identity::Device));
         let writing = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy, revocations.clone());
         let (writer, task) = writing.await?;
-        let writing = tokio::spawn(task.run());
-        let parts =
-            Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer, revocations };
+        let presence = Presence::new(settings.channels, Arc::clone(&clock), feed.clone());
+        let writing = tokio::spawn(task.telling(presence.clone()).run());
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            feed: feed.clone(),
+            store: Arc::new(reading),
+            writer,
+            presence,
+            revocations,
+        };
         Ok(Self { settings, data, tls, clock, feed, parts, writing, healthy: health })
     }
 
@@ -165,6 +175,7 @@ impl Server {
         let Self { settings, data, tls, clock, feed, parts, writing, healthy } = self;
         let mut health = Health::new().await;
         let (sweeper, store) = (parts.writer.clone(), Arc::clone(&parts.store));
+        let presence = parts.presence.clone();
         let router = rpc::router(parts, &health)?;
         // Dropped, and so ended, with the server.
         let mut background = JoinSet::new();
@@ -182,11 +193,13 @@ impl Server {
         };
         background.spawn(follow(health.clone(), healthy));
         background.spawn(keep_sweeping(sweeper, store, clock, stopping.clone()));
+        background.spawn(presence.clone().watch());
         let serving = router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
         let goodbye = async {
             stopping.cancelled().await;
             info!(grace = ?settings.grace, "stopping: calls in flight may end");
             health.end().await;
+            presence.shut_down();
             // Viewers come back spread over a few seconds, not all at once.
             feed.shut_down(Duration::from_millis(rand::rng().random_range(1_000..3_000)));
             tokio::select! {

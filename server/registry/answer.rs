@@ -6,7 +6,7 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, Device, HeldId, Realm, RealmId, Settings, User};
+use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// An admin token.
+    AdminToken(Box<AdminToken>),
+    /// A cluster.
+    Cluster(Cluster),
 }
 
 impl After {
@@ -68,7 +72,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),
@@ -97,6 +101,8 @@ pub struct Answer {
     pub after: After,
     /// How many references to users are gone for good.
     pub purged_users: i64,
+    /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
+    pub standing: Option<Standing>,
     /// The removals of the command that wait for a confirmation, or for an admin.
     pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
@@ -116,6 +122,7 @@ impl Answer {
             digest: [0; 32],
             after: After::Nothing,
             purged_users: 0,
+            standing: None,
             held: None,
             plan: None,
         }

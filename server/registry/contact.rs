@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Refuses a device that was banned or retired, whatever it asks.
-pub(super) fn may_call(device: &Device) -> Result<(), Refusal> {
+pub fn may_call(device: &Device) -> Result<(), Refusal> {
     let Some(tombstone) = &device.deleted else { return Ok(()) };
     let reason = match tombstone.mode {
         DeleteMode::Evict => return Ok(()),

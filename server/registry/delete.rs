@@ -4,6 +4,7 @@ use muster_proto::device::{Deletion, Target};
 use muster_proto::{Reason, SerialNumber, Text, Timestamp, VdomName};
 
 use super::auth_client::later;
+use super::cluster;
 use super::contact::may_call;
 use super::held::withdraw_all;
 use super::users::detach_all;
@@ -39,6 +40,12 @@ pub(super) fn by_device(state: &mut State, deletion: &Deletion, context: &Contex
             Err(Refusal::new(Reason::RootVdomRequired, message).into())
         }
         Target::Vdom(vdom) => {
+            if let Some(cluster) = device.cluster
+                && state.cluster(cluster)?.is_some_and(|cluster| cluster.primary != deletion.serial)
+            {
+                let message = format!("{} is a secondary of its cluster", deletion.serial);
+                return Err(Refusal::new(Reason::PrimaryDecides, message).into());
+            }
             one(state, deletion.serial, vdom, &Tombstone::evicted(context), context)?.ok_or_else(|| {
                 let message = format!("{} never had a VDOM {:?}", deletion.serial, vdom.as_str());
                 Refusal::new(Reason::VdomUnknown, message).into()
@@ -195,7 +202,7 @@ pub(super) fn within_reach(state: &State, serial: SerialNumber, context: &Contex
     Ok(())
 }
 
-fn unknown(serial: SerialNumber) -> Refusal {
+pub(super) fn unknown(serial: SerialNumber) -> Refusal {
     Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
 }
 
@@ -237,11 +244,17 @@ fn whole(
     context: &Context<'_>,
 ) -> Result<Planned, Stop> {
     let device = known(state, serial)?;
-    let owner = device.owner();
     if !device.is_active() {
         let answer = Answer::of(device, Outcome::Unchanged, Vec::new());
         return Ok(Planned::unchanged(Answer { reason: Some(Reason::AlreadyDeleted), ..answer }));
     }
+    // A member leaves its cluster first: the cluster keeps its auth clients, unless this was the last member.
+    let mut of_cluster = Vec::new();
+    if let Some(cluster) = device.cluster {
+        let left = cluster::leave(state, cluster, serial, context)?;
+        of_cluster.push(cluster::record(cluster, left.changes));
+    }
+    let owner = known(state, serial)?.owner();
     let vdoms = state.active_vdoms(owner)?;
     let tombstone = &Tombstone { at: moment(state, owner, context)?, ..tombstone.clone() };
     if let Some(device) = state.devices.change(&serial) {
@@ -262,6 +275,7 @@ fn whole(
     let device = known(state, serial)?;
     let answer = Answer::of(device, Outcome::Removed, items);
     let mut planned = Planned::about(answer, device.id.0, Name::Device(serial), changes);
+    planned.records.extend(of_cluster);
     withdraw_all(state, owner, &mut planned.records, context)?;
     Ok(planned)
 }

@@ -9,23 +9,31 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`,
+//!   `users` (what every
+//!   change of users goes through), `user_calls`, `channel`.
 
+mod admin_token;
 mod answer;
 mod auth_client;
+mod channel;
+mod cluster;
 mod command;
 mod contact;
 mod delete;
 mod device;
+mod ha;
 mod held;
 mod ids;
 mod key;
+mod merge;
 mod plan_id;
 mod purge;
 mod quota;
 mod reach;
 mod realm;
 mod report;
+mod secret_hash;
 mod settings;
 mod settle;
 mod state;
@@ -33,30 +41,36 @@ mod table;
 mod tombstone;
 mod undelete;
 mod user;
+mod user_calls;
 mod users;
 
 use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
+pub use admin_token::AdminToken;
 pub use answer::{
     After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
     UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
+pub use contact::may_call;
 pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
-pub use ids::{AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use muster_proto::UserAttributes;
 pub use reach::Reach;
 pub use realm::Realm;
+pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
-pub use user::{User, UserAttributes, UserRef};
+pub use user::{User, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -129,6 +143,10 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::AddUser(addition) => user_calls::add(state, addition, context),
+        Action::UpdateUser(update) => user_calls::update(state, update, context),
+        Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
         Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
@@ -145,6 +163,18 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeleteDevice { serial, generation, verdict } => {
             delete::device(state, *serial, *generation, verdict, context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
+        Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }
 }
 

@@ -8,6 +8,7 @@ use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
 use super::delete::{moment, remove};
+use super::ha::{self, Contact, standing};
 use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
 use super::{
     Answer, Change, Context, DeleteMode, Item, Name, Notice, Outcome, OwnerId, Planned, Record, Refusal, Settings,
@@ -21,15 +22,18 @@ pub(super) fn register(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    if let Some(device) = state.device(registration.serial)?
+    let contact = ha::report(state, registration.serial, registration.ha.as_ref(), context)?;
+    if !contact.as_ref().is_some_and(Contact::is_noted)
+        && let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)
     {
         let root = (!list.contains(&VdomName::ROOT)).then_some(&VdomName::ROOT);
         let items = root.into_iter().chain(list).map(|vdom| unchanged(*vdom)).collect();
-        let answer = Answer::of(device, Outcome::Unchanged, items);
-        return settled(state, device.owner(), answer, context);
+        let standing = standing(state, registration.serial, contact.as_ref())?;
+        let answer = Answer { standing, ..Answer::of(device, Outcome::Unchanged, items) };
+        return settled(state, device.serial, answer, context);
     }
-    let mut report = Report::begin(state, registration.serial, &registration.info, context)?;
+    let mut report = Report::begin(state, registration.serial, &registration.info, contact, context)?;
     if !list.contains(&VdomName::ROOT) {
         report.add(VdomName::ROOT, context)?;
     }
@@ -53,30 +57,45 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
         let message = format!("{} is at generation {generation}, and the sync is based on {base}", sync.serial);
         return Err(Refusal::new(Reason::StaleGeneration, message).into());
     }
-    if let Some(device) = device
+    let contact = ha::report(state, sync.serial, sync.ha.as_ref(), context)?;
+    let noted = contact.as_ref().is_some_and(Contact::is_noted);
+    let device = state.device(sync.serial)?;
+    if !noted
+        && let Some(device) = device
         && is_digest_of(device, sync.digest)
     {
-        let answer = Answer { status: SyncStatus::InSync, ..Answer::of(device, Outcome::Unchanged, Vec::new()) };
-        return settled(state, device.owner(), answer, context);
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        let answer = Answer::of(device, Outcome::Unchanged, Vec::new());
+        let answer = Answer { status: SyncStatus::InSync, standing, ..answer };
+        return settled(state, device.serial, answer, context);
     }
     let Some(list) = &sync.full_list else {
+        if noted {
+            let mut planned =
+                Report::begin(state, sync.serial, &DeviceInfo::default(), contact, context)?.end(context)?;
+            planned.answer.status = SyncStatus::ListNeeded;
+            return Ok(planned);
+        }
+        let standing = standing(state, sync.serial, contact.as_ref())?;
         let answer = match device {
             Some(device) => Answer::of(device, Outcome::Unchanged, Vec::new()),
             None => Answer::new(Outcome::Unchanged),
         };
-        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, ..answer }));
+        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, standing, ..answer }));
     };
-    if let Some(device) = device
+    if !noted
+        && let Some(device) = device
         && agrees(device, &sync.info, list)
     {
         let mut items: Vec<Item> = list.iter().map(|vdom| unchanged(*vdom)).collect();
         if !list.contains(&VdomName::ROOT) {
             items.push(root_stays());
         }
-        let answer = Answer::of(device, Outcome::Unchanged, items);
-        return settled(state, device.owner(), answer, context);
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        let answer = Answer { standing, ..Answer::of(device, Outcome::Unchanged, items) };
+        return settled(state, device.serial, answer, context);
     }
-    let mut report = Report::begin(state, sync.serial, &sync.info, context)?;
+    let mut report = Report::begin(state, sync.serial, &sync.info, contact, context)?;
     let removed = report.remove_all_but(list, sync.confirm_token.as_deref(), context)?;
     for vdom in list {
         report.add(*vdom, context)?;
@@ -88,9 +107,21 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
     report.end(context)
 }
 
+/// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
+fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
+    Ok(match state.device(serial)?.and_then(|device| device.cluster) {
+        Some(cluster) => state.cluster(cluster)?.is_none_or(|cluster| cluster.primary == serial),
+        None => true,
+    })
+}
+
 /// A report that agrees with the register. What the device asked to remove before, it has again.
-fn settled(state: &mut State, owner: OwnerId, answer: Answer, context: &Context<'_>) -> Result<Planned, Stop> {
+fn settled(state: &mut State, serial: SerialNumber, answer: Answer, context: &Context<'_>) -> Result<Planned, Stop> {
     let mut planned = Planned::unchanged(answer);
+    let Some(owner) = state.owner(serial)? else { return Ok(planned) };
+    if !decides(state, serial)? {
+        return Ok(planned);
+    }
     withdraw(state, HeldOn::Vdoms(owner), &mut planned.records, context)?;
     Ok(planned)
 }
@@ -129,26 +160,35 @@ pub(super) struct Report<'a> {
     active: usize,
     /// Whether "root" is one of them.
     root: bool,
+    /// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
+    decides: bool,
+    /// What the HA part did.
+    contact: Option<Contact>,
 }
 
 impl<'a> Report<'a> {
-    /// First contact, a return, or one more report of a known device.
+    /// First contact, a return, or one more report of a known device; after the HA part of the report, if it has one.
     pub(super) fn begin(
         state: &'a mut State,
         serial: SerialNumber,
         info: &DeviceInfo,
+        mut contact: Option<Contact>,
         context: &mut Context<'_>,
     ) -> Result<Self, Stop> {
-        let mut changes = Vec::new();
-        let outcome = make_present(state, serial, &mut changes, context)?;
+        let mut changes = contact.as_mut().map(|contact| std::mem::take(&mut contact.changes)).unwrap_or_default();
+        let outcome = match &contact {
+            Some(contact) => contact.outcome,
+            None => make_present(state, serial, &mut changes, context)?,
+        };
         update_info(state, serial, info, &mut changes);
         // It was made present just now.
         let owner = state.owner(serial)?.unwrap_or(OwnerId(0));
         let vdoms = state.active_vdoms(owner)?;
         let active = vdoms.iter().filter(|vdom| !vdom.is_pseudo()).count();
         let root = vdoms.contains(&VdomName::ROOT);
+        let decides = decides(state, serial)?;
         let (items, records, held) = (Vec::new(), Vec::new(), None);
-        Ok(Self { state, serial, owner, outcome, items, changes, records, held, active, root })
+        Ok(Self { state, serial, owner, outcome, items, changes, records, held, active, root, decides, contact })
     }
 
     /// Makes sure that a VDOM is there.
@@ -163,6 +203,7 @@ impl<'a> Report<'a> {
             Some(Some(DeleteMode::Retire)) => Some((Outcome::Held, Reason::AuthClientRetired)),
             Some(Some(DeleteMode::Evict)) | None => None,
         };
+        let held = held.or((!self.decides).then_some((Outcome::Held, Reason::PrimaryDecides)));
         if let Some((outcome, reason)) = held {
             self.items.push(Item { vdom, outcome, reason: Some(reason) });
             return Ok(outcome);
@@ -228,6 +269,10 @@ impl<'a> Report<'a> {
         let listed: HashSet<VdomName> = list.iter().copied().collect();
         let mut missing = self.state.active_vdoms(self.owner)?;
         missing.retain(|vdom| *vdom != VdomName::ROOT && !vdom.is_pseudo() && !listed.contains(vdom));
+        if !self.decides {
+            let reason = Some(Reason::PrimaryDecides);
+            return Ok(missing.into_iter().map(|vdom| Item { vdom, outcome: Outcome::Held, reason }).collect());
+        }
         let removals = Removals {
             on: HeldOn::Vdoms(self.owner),
             serial: Some(self.serial),
@@ -261,9 +306,14 @@ impl<'a> Report<'a> {
         let Some(device) = self.state.device(self.serial)? else {
             return Ok(Planned::unchanged(Answer::new(self.outcome)));
         };
-        let (answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
-        let answer = Answer { held: self.held, ..answer };
+        let (mut answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
+        answer.held = self.held;
+        answer.standing = standing(self.state, self.serial, self.contact.as_ref())?;
+        let Contact { moved, records, .. } = self.contact.unwrap_or_default();
+        answer.users = moved.users;
+        self.changes.extend(moved.changes);
         let mut planned = Planned::about(answer, id, Name::Device(self.serial), self.changes);
+        planned.records.extend(records);
         planned.records.extend(self.records);
         Ok(planned)
     }

@@ -10,8 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId, Realm, RealmId, Refusal,
-    Settings, User, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId,
+    Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -31,6 +31,8 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// Admin tokens.
+    pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// Held removals.
     pub held: Table<HeldId, Held>,
     /// What is known as a whole: nothing of it is missing from the tables above.
@@ -56,6 +58,8 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// All admin tokens: there are few.
+    pub admin_tokens: bool,
     /// Owners with all removals that are held of their lists and still stand.
     pub held: BTreeSet<OwnerId>,
     /// Held removals, by id.
@@ -103,6 +107,7 @@ macro_rules! each_table {
         $state.realms.$call();
         $state.users.$call();
         $state.user_refs.$call();
+        $state.admin_tokens.$call();
         $state.held.$call();
     }};
 }
@@ -118,17 +123,20 @@ impl State {
         each_table!(self, take_back);
     }
 
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows.
+    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
+    /// were not there are left out, because new ones have new ids.
     pub(super) fn found(&self) -> String {
         let mut text = String::new();
         macro_rules! found {
             ($($table:ident),+) => {
                 $(for (key, value) in self.$table.found() {
-                    text.push_str(&format!("{key:?}={value:?};"));
+                    if value.is_some() {
+                        text.push_str(&format!("{key:?}={value:?};"));
+                    }
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs, held);
+        found!(devices, clusters, auth_clients, users, user_refs, held, admin_tokens);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -245,6 +253,14 @@ impl State {
         let (first, behind) =
             ((client, UserKey::new("")), (AuthClientId(client.0.saturating_add(1)), UserKey::new("")));
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
+    }
+
+    /// The admin tokens, revoked ones too.
+    pub fn admin_tokens(&self) -> Result<impl Iterator<Item = &AdminToken>, Stop> {
+        if !self.whole.admin_tokens {
+            return Err(Needs { admin_tokens: true, ..Needs::default() }.into());
+        }
+        Ok(self.admin_tokens.iter().map(|(_, token)| token))
     }
 
     /// The removals that are held of a list and still stand.

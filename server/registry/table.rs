@@ -1,6 +1,6 @@
 //! Rows of one kind while a batch is worked through: what was loaded, what changed, and how to take it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 
 /// What is known of one key.
@@ -148,9 +148,12 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         })
     }
 
-    /// What the command at hand found where it changed something: the rows that its plan depends on.
+    /// What the command at hand found where it changed something: the rows that its plan depends on. What a row became in between is not what
+    /// was found.
     pub(super) fn found(&self) -> impl Iterator<Item = (&K, Option<&V>)> {
-        self.before.iter().map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value)))
+        let mut seen = BTreeSet::new();
+        let first = self.before.iter().filter(move |(key, _)| seen.insert(key));
+        first.map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value)))
     }
 
     /// Keeps what the command at hand did.

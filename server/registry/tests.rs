@@ -1,5 +1,8 @@
 //! The rules of the register.
 
+mod admin_token;
+mod channel;
+mod cluster;
 mod deletion;
 mod guard;
 mod property;
@@ -25,13 +28,13 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {
@@ -150,6 +153,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.realms.into_iter().for_each(|key| state.realms.load(key, None));
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
+    state.whole.admin_tokens |= needs.admin_tokens;
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);

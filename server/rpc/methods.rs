@@ -43,6 +43,7 @@ pub struct Method {
 }
 
 const DEVICES: Audience = Audience::Devices;
+const AUTH_CLIENTS: Audience = Audience::AuthClients;
 /// An admin reads what is in realms.
 const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 /// An admin changes what is in realms.
@@ -58,6 +59,10 @@ pub const METHODS: &[Method] = &[
     row("DeviceService/Register", DEVICES),
     row("DeviceService/Sync", DEVICES),
     row("DeviceService/Delete", DEVICES),
+    row("DeviceService/AddUser", AUTH_CLIENTS),
+    row("DeviceService/UpdateUser", AUTH_CLIENTS),
+    row("DeviceService/DeleteUser", AUTH_CLIENTS),
+    row("DeviceService/Channel", DEVICES),
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),
     row("AuthClientService/DeleteAuthClient", WRITE),
@@ -67,12 +72,27 @@ pub const METHODS: &[Method] = &[
     row("DeviceAdminService/DeleteDevice", WRITE),
     row("DeviceAdminService/UndeleteDevice", WRITE),
     row("DeviceAdminService/PurgeDevice", WRITE),
+    row("ClusterService/ListClusters", READ_ALL),
+    row("ClusterService/GetCluster", READ_ALL),
+    row("ClusterService/CreateCluster", WRITE_ALL),
+    row("ClusterService/UpdateCluster", WRITE_ALL),
+    row("ClusterService/DeleteCluster", WRITE_ALL),
+    row("ClusterService/AddClusterMember", WRITE_ALL),
+    row("ClusterService/RemoveClusterMember", WRITE_ALL),
+    row("ClusterService/SetClusterPrimary", WRITE_ALL),
+    row("DeviceAdminService/ListPresence", READ_ALL),
+    row("DeviceAdminService/RequestSync", WRITE),
+    row("DeviceAdminService/SetDeviceDebug", WRITE_ALL),
     row("HeldRemovalService/ListHeldRemovals", READ_ALL),
     row("HeldRemovalService/GetHeldRemoval", READ_ALL),
     row("HeldRemovalService/ApproveHeldRemoval", WRITE_ALL),
     row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
+    row("AdminTokenService/ListAdminTokens", READ_ALL),
+    row("AdminTokenService/GetAdminToken", READ_ALL),
+    row("AdminTokenService/CreateAdminToken", WRITE_ALL),
+    row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

@@ -11,7 +11,10 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, OwnerId, State};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, OwnerId,
+    State,
+};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -87,8 +90,23 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
+
+    /// A cluster with its members, deleted or not.
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError>;
+
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// The admin token that has this hash, usable or not.
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
+
+    /// An admin token, usable or not.
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError>;
+
+    /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
 
     /// One held removal, decided or not.
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
@@ -101,9 +119,6 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
-
-    /// The name of the admin whose token has this hash, unless it was revoked.
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
 }
 
 /// An auth client as admins see it.

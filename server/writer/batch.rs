@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::identity::revocations::Identity;
+use crate::identity::token::TokenHash;
+use crate::operation::OperationId;
+use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -22,10 +25,27 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
-    /// The devices that were written, and whether they are banned now.
-    pub(super) bans: Vec<(SerialNumber, bool)>,
+    /// Those whose right to call may have changed, and whether they are shut out now.
+    pub(super) standing: Vec<(Identity, bool)>,
+    /// The devices that were written and are deleted now, and by which operation.
+    pub(super) removed: Vec<(OperationId, Device)>,
     /// The names of the realms that the debug events are about.
     pub(super) realms: RealmNames,
+}
+
+/// The devices that a batch left deleted, each with the last operation that did something to it.
+fn removed(batch: &[Submission], results: &[Result<Planned, Refusal>], state: &State) -> Vec<(OperationId, Device)> {
+    let deleted = state.devices.changed().filter(|device| !device.is_active());
+    deleted
+        .filter_map(|device| {
+            let name = Name::Device(device.serial);
+            let did = |result: &Result<Planned, Refusal>| {
+                result.as_ref().is_ok_and(|planned| planned.records.iter().any(|record| record.name == name))
+            };
+            let index = results.iter().rposition(did)?;
+            Some((batch.get(index)?.operation.id, device.clone()))
+        })
+        .collect()
 }
 
 /// The names of realms, for the debug feed.
@@ -100,13 +120,18 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
-    let bans = if wrote {
-        state.devices.changed().map(|device| (device.serial, device.is_banned())).collect()
-    } else {
-        Vec::new()
-    };
+    let standing = if wrote { standing(&state) } else { Vec::new() };
+    let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, bans, realms })
+    Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
+}
+
+/// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.
+fn standing(state: &State) -> Vec<(Identity, bool)> {
+    let devices = state.devices.changed().map(|device| (Identity::Device(device.serial), device.is_banned()));
+    let tokens = state.admin_tokens.changed();
+    let tokens = tokens.map(|token| (Identity::AdminToken(TokenHash(token.hash.0)), token.revoked_at.is_some()));
+    devices.chain(tokens).collect()
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.
@@ -139,6 +164,11 @@ async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut Stat
             command.action.foresee_of(device, &mut needs);
         }
     }
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
+    let mut needs = Needs::default();
+    batch.iter().for_each(|submission| submission.command.action.foresee_user(state, &mut needs));
     if !needs.is_empty() {
         store.load(&needs, state).await?;
     }

@@ -239,8 +239,19 @@ const COUNTED: [Outcome; 7] = [
 /// How an operation ended, in a line.
 fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
-    if matches!(answer.after, After::AuthClient(_)) {
-        return format!("auth client {}{done}", outcome(answer.outcome));
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
+    }
+    let noun = match answer.after {
+        After::AuthClient(_) => "auth client",
+        After::AdminToken(_) => "admin token",
+        _ => "",
+    };
+    if !noun.is_empty() {
+        return format!("{noun} {}{done}", outcome(answer.outcome));
+    }
+    if let After::Cluster(cluster) = &answer.after {
+        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
     }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
@@ -14,6 +14,7 @@ use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::revocations::{Identity, Revocations};
+use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
 use crate::store::{Seen, StoreError, Writing};
 
@@ -38,6 +39,8 @@ pub struct WriterTask {
     healthy: watch::Sender<bool>,
     /// Where banned devices are announced.
     revocations: Revocations,
+    /// Where devices that were removed are told so, if they have a channel.
+    presence: Option<Presence>,
 }
 
 impl std::fmt::Debug for WriterTask {
@@ -57,7 +60,27 @@ impl WriterTask {
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy, revocations }))
+        Ok((
+            writer,
+            Self {
+                submissions,
+                store,
+                feed,
+                clock,
+                next_id,
+                seen: HashMap::new(),
+                healthy,
+                revocations,
+                presence: None,
+            },
+        ))
+    }
+
+    /// The same, which tells devices over their channels that they were removed.
+    #[must_use]
+    pub fn telling(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
+        self
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -105,7 +128,13 @@ impl WriterTask {
                         self.report_health(true);
                     }
                     // Before the answer: whoever is told of a ban finds the device shut out.
-                    self.announce(applied.bans);
+                    self.announce(applied.standing);
+                    if let Some(presence) = &self.presence {
+                        applied
+                            .removed
+                            .iter()
+                            .for_each(|(operation, device)| presence.tell_removed(*operation, device));
+                    }
                     self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
@@ -122,10 +151,10 @@ impl WriterTask {
         }
     }
 
-    /// Tells open calls of devices that were banned. Most batches ban nobody and let nobody in again.
-    fn announce(&self, bans: Vec<(SerialNumber, bool)>) {
-        let changes = bans.into_iter().map(|(serial, banned)| (Identity::Device(serial), banned));
-        self.revocations.settle(changes.filter(|(identity, banned)| *banned != self.revocations.is_revoked(identity)));
+    /// Tells open calls of those who were shut out. Most batches shut nobody out and let nobody in again.
+    fn announce(&self, standing: Vec<(Identity, bool)>) {
+        let changes = standing.into_iter();
+        self.revocations.settle(changes.filter(|(identity, out)| *out != self.revocations.is_revoked(identity)));
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.

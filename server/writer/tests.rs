@@ -139,7 +139,7 @@ fn names(text: &str) -> Vec<VdomName> {
 
 fn register(number: u8, vdoms: &str) -> Command {
     let info = DeviceInfo::default();
-    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms) }).into()
+    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None }).into()
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -150,11 +150,11 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (number(), list(), any::<bool>()).prop_map(|(number, vdoms, named)| {
             let hostname = if named { "h" } else { "" }.parse().unwrap();
             let info = DeviceInfo { hostname, ..DeviceInfo::default() };
-            Action::Register(Registration { serial: serial(number), info, vdoms })
+            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None })
         }),
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
-            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None, confirm_token: None })
+            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None, confirm_token: None, ha: None })
         }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);

@@ -163,7 +163,7 @@ impl Register {
         assert_eq!(state.realms.get(&RealmId::DEFAULT).map_or(0, |realm| realm.users), persons);
     }
 
-    fn users(&self) -> String {
+    fn everybody(&self) -> String {
         let there = self.state.user_refs.iter().map(|(_, it)| it).filter(|it| it.deleted_at.is_none());
         there.map(|it| it.attributes.username.to_string()).collect::<Vec<_>>().join(" ")
     }
@@ -174,14 +174,14 @@ fn an_evicted_device_returns_under_its_old_id_without_its_users() {
     let mut register = Register::with_users("a", "ann bob");
     let before = register.rows();
     register.answer(delete_device(DeleteMode::Evict));
-    assert_eq!(register.users(), "");
+    assert_eq!(register.everybody(), "");
     let id = register.client("a").id;
     let answer = register.sync("root a");
     assert_eq!(items(&answer), "root Restored RETURNED_AFTER_REMOVAL, a Restored RETURNED_AFTER_REMOVAL");
-    assert_eq!((register.users().as_str(), register.client("a").id), ("", id));
+    assert_eq!((register.everybody().as_str(), register.client("a").id), ("", id));
     // An admin brings the users back.
     let answer = register.answer(undelete_client("a"));
-    assert_eq!((answer.outcome, answer.users.len(), register.users().as_str()), (Outcome::Updated, 2, "ann bob"));
+    assert_eq!((answer.outcome, answer.users.len(), register.everybody().as_str()), (Outcome::Updated, 2, "ann bob"));
     assert_eq!(register.rows(), before);
     let again = register.answer(undelete_client("a"));
     assert_eq!((again.outcome, again.reason), (Outcome::Unchanged, Some(Reason::AlreadyActive)));
@@ -316,7 +316,7 @@ fn a_user_for_whom_there_is_no_room_is_refused_by_name_and_may_come_later() {
     register.check_counts();
     register.settings(|settings| settings.user_quota = None);
     assert_eq!(register.answer(undelete_client("a")).outcome, Outcome::Updated);
-    assert_eq!(register.users(), "ann bob cid");
+    assert_eq!(register.everybody(), "ann bob cid");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn only_what_is_overdue_is_purged_by_itself() {
     register.now += 20 * DAY;
     assert_eq!(items(&register.answer(overdue.clone())), "a Removed");
     assert_eq!(register.answer(undelete_client("b")).outcome, Outcome::Restored);
-    assert_eq!(register.users(), "ann");
+    assert_eq!(register.everybody(), "ann");
     // Of an auth client that returned without its users, these are purged.
     register.answer(without("b"));
     register.register("b");

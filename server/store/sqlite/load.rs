@@ -7,7 +7,9 @@ use sqlx::sqlite::SqliteRow;
 use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
-use crate::registry::{AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef};
+use crate::registry::{
+    AdminToken, AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef,
+};
 
 /// A serial number as `device.serial` holds it.
 pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
@@ -65,6 +67,7 @@ impl SqliteWriting {
         self.load_auth_clients(needs, state).await?;
         self.load_realms(needs, state).await?;
         self.load_users(needs, state).await?;
+        self.load_admin_tokens(needs, state).await?;
         self.load_held(needs, state).await
     }
 
@@ -80,6 +83,18 @@ impl SqliteWriting {
         let settings = Settings::read(&sqlx::query(AssertSqlSafe(text)).fetch_one(&mut self.connection).await?)?;
         self.recent.note_settings(&settings);
         state.settings.load((), Some(settings));
+        Ok(())
+    }
+
+    async fn load_admin_tokens(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if needs.admin_tokens {
+            let text = format!("SELECT {} FROM admin_token", AdminToken::columns());
+            for row in sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await? {
+                let token = AdminToken::read(&row)?;
+                state.admin_tokens.load(token.id, Some(token));
+            }
+            state.whole.admin_tokens = true;
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one connection that writes, a few that read.
 
+mod admin_token;
 mod audit;
 mod auth_client;
 mod device;
@@ -140,6 +141,7 @@ impl Writing for SqliteWriting {
         writes.write(state.auth_clients.changed());
         writes.write(state.users.changed());
         writes.write(state.user_refs.changed());
+        writes.write(state.admin_tokens.changed());
         writes.write(state.held.changed());
         writes.write(audit.iter());
         let text = self.text(&writes);
@@ -195,20 +197,24 @@ impl Writing for SqliteWriting {
 
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE admin_token SET revoked_at = $1 WHERE name = $2 AND hash <> $3 AND revoked_at IS NULL")
-            .bind(now.micros())
-            .bind(name)
-            .bind(hash.as_slice())
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query(
-            "INSERT INTO admin_token (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+            "UPDATE admin_token SET deleted_at = $1 WHERE display_name = $2 AND hash <> $3 AND deleted_at IS NULL",
+        )
+        .bind(now.micros())
+        .bind(name)
+        .bind(hash.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO admin_token (id, hash, display_name, created_at) SELECT next_id, $1, $2, $3 FROM register WHERE true \
+                ON CONFLICT (hash) DO NOTHING",
         )
         .bind(hash.as_slice())
         .bind(name)
         .bind(now.micros())
         .execute(&mut *transaction)
         .await?;
+        sqlx::query("UPDATE register SET next_id = next_id + 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 }

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, Reading, StoreError};
 use super::entity::{Entity, parse};
-use crate::registry::{AuthClient, ClusterId, Device, Held, HeldId, OwnerId};
+use super::load;
+use crate::registry::{AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId, OwnerId};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -102,7 +103,11 @@ impl List {
     fn condition(&self, comparison: &Comparison) -> String {
         let column = self.column(comparison.field);
         // The auth clients of a cluster are found by the serial number of any member, and an index serves it.
-        let (column, end) = if column == OWNER_SERIAL { (BY_SERIAL, ")") } else { (column, "") };
+        let (column, end) = match column {
+            OWNER_SERIAL => (BY_SERIAL, ")"),
+            BY_MEMBER => (BY_MEMBER, ")"),
+            column => (column, ""),
+        };
         match comparison.pattern {
             Pattern::Exact(_) => format!("{column} = ?{end}"),
             Pattern::Prefix(_) => format!("{column} BETWEEN ? AND ?{end}"),
@@ -181,6 +186,32 @@ fn devices() -> List {
     }
 }
 
+fn admin_tokens() -> List {
+    List {
+        columns: AdminToken::columns(),
+        from: "admin_token",
+        table: "admin_token",
+        fields: &[("display_name", "admin_token.display_name")],
+        in_realms: None,
+    }
+}
+
+/// The serial numbers of the members, with blanks between them, in their order.
+const MEMBERS: &str = "(SELECT coalesce(group_concat(serial, ' '), '') FROM \
+    (SELECT serial FROM device WHERE device.cluster_id = cluster.id ORDER BY serial))";
+/// Whether a device with a serial number is a member.
+const BY_MEMBER: &str = "cluster.id IN (SELECT cluster_id FROM device WHERE cluster_id IS NOT NULL AND serial";
+
+fn clusters() -> List {
+    List {
+        columns: format!("{}, {MEMBERS}", Cluster::columns()),
+        from: "cluster",
+        table: "cluster",
+        fields: &[("display_name", "cluster.name"), ("serial_number", BY_MEMBER)],
+        in_realms: None,
+    }
+}
+
 fn held_removals() -> List {
     List {
         columns: Held::columns(),
@@ -194,6 +225,13 @@ fn held_removals() -> List {
         ],
         in_realms: None,
     }
+}
+
+fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
+    let mut cluster = Cluster::read(row)?;
+    let members: &str = row.try_get(Cluster::COLUMNS.len())?;
+    cluster.members = members.split_whitespace().map(load::serial).collect::<Result<_, _>>()?;
+    Ok(cluster)
 }
 
 #[async_trait]
@@ -228,9 +266,37 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
+        let (page, total) = self.list(&clusters(), query).await?;
+        Ok((page.iter().map(cluster_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError> {
+        let text = format!("SELECT {}, {MEMBERS} FROM cluster WHERE id = ?", Cluster::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(cluster_row).transpose()
+    }
+
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE hash = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE id = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
+        let (page, total) = self.list(&admin_tokens(), query).await?;
+        Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
     }
 
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {
@@ -262,10 +328,5 @@ impl Reading for SqliteReading {
                 Ok((serial.map(super::load::serial).transpose()?, OwnerId(row.try_get(1)?)))
             })
             .collect()
-    }
-
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
-        let text = "SELECT name FROM admin_token WHERE hash = ? AND revoked_at IS NULL";
-        Ok(sqlx::query_scalar(text).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?)
     }
 }
