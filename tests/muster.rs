@@ -231,7 +231,7 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
-    /// Its database, behind its back.
+    /// Its database.
     #[must_use]
     pub fn database(&self) -> Database {
         Database::of(self.data.path())

@@ -6,7 +6,9 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
+use super::{
+    AdminToken, AuthClient, AuthClientId, Cluster, Device, HeldId, OwnerId, Realm, RealmId, Settings, Standing, User,
+};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,34 @@ pub struct UserItem {
     pub reason: Option<Reason>,
     /// What is to be said besides the reason, as in who it collides with; empty if nothing.
     pub detail: String,
+}
+
+/// An auth client as an admin names it: by its id, with where it was when that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedClient {
+    /// Its id.
+    pub id: AuthClientId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Its VDOM.
+    pub vdom: VdomName,
+    /// The name that people know.
+    pub label: Box<str>,
+}
+
+/// What became of one auth client, and of its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientItem {
+    /// The auth client.
+    pub client: NamedClient,
+    /// What became of it, or of the user there.
+    pub outcome: Outcome,
+    /// Why; the reason knows the fix.
+    pub reason: Option<Reason>,
+    /// How many users are on it.
+    pub users_total: i64,
+    /// What became of those of its users of whom there is something to say.
+    pub users: Vec<UserItem>,
 }
 
 /// What the caller is told of removals that are held.
@@ -93,6 +123,8 @@ pub struct Answer {
     pub items: Vec<Item>,
     /// What became of each user.
     pub users: Vec<UserItem>,
+    /// What became of each auth client, for commands about several of any devices.
+    pub clients: Vec<ClientItem>,
     /// The generation of the device after the command; 0 if there is no device.
     pub generation: i64,
     /// The digest of the device after the command; zeros if there is no device.
@@ -118,6 +150,7 @@ impl Answer {
             status: SyncStatus::Completed,
             items: Vec::new(),
             users: Vec::new(),
+            clients: Vec::new(),
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,

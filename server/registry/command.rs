@@ -4,9 +4,14 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::realms::{NewRealm, RealmChange};
+use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{AdminTokenId, ClusterId, Device, HeldId, Needs, OwnerId, RealmId, SecretHash, State, Verdict};
+use super::{
+    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
+    Verdict,
+};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +158,68 @@ pub enum Action {
         /// What it means, and why.
         verdict: Verdict,
     },
+    /// An admin makes a realm.
+    CreateRealm(NewRealm),
+    /// An admin changes a realm.
+    UpdateRealm {
+        /// The realm.
+        realm: RealmId,
+        /// What changes.
+        change: RealmChange,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin deletes a realm.
+    DeleteRealm {
+        /// The realm.
+        realm: RealmId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a realm back.
+    UndeleteRealm {
+        /// The realm.
+        realm: RealmId,
+    },
+    /// An admin changes the settings.
+    UpdateSettings {
+        /// What changes.
+        change: SettingsChange,
+        /// Only if this is their etag.
+        etag: Option<String>,
+    },
+    /// An admin moves auth clients to a realm.
+    MoveAuthClients {
+        /// The auth clients, in the order in which they move.
+        clients: Vec<NamedClient>,
+        /// Where to.
+        realm: RealmId,
+    },
+    /// An admin changes an auth client.
+    UpdateAuthClient {
+        /// The auth client.
+        client: NamedClient,
+        /// Its alias, if that changes.
+        alias: Option<Text>,
+        /// Its realm, if that changes.
+        realm: Option<RealmId>,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin disables or enables a user.
+    SetUserDisabled {
+        /// The user.
+        user: NamedUser,
+        /// Whether it is disabled afterwards.
+        disabled: bool,
+    },
+    /// An admin deletes a user.
+    DeletePerson {
+        /// The user.
+        user: NamedUser,
+        /// The auth clients that referred to it when it was looked up.
+        clients: Vec<NamedClient>,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -209,7 +276,17 @@ impl Action {
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
-            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
+            Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => None,
             Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
         }
     }
@@ -249,6 +326,22 @@ impl Action {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
         }
+        match self {
+            Self::MoveAuthClients { clients, realm } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.client_users.extend(clients.iter().map(|client| client.id));
+                needs.realms.insert(*realm);
+            }
+            Self::SetUserDisabled { user, .. } => {
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            Self::DeletePerson { user, clients } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
@@ -284,7 +377,16 @@ impl Action {
             | Self::ExpireHeld { .. }
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
-            | Self::SetPrimary { .. } => false,
+            | Self::SetPrimary { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

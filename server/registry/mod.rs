@@ -9,9 +9,9 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`,
-//!   `users` (what every
-//!   change of users goes through), `user_calls`, `channel`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
+//!   change of users goes through), `user_calls`, `channel`; `quota`; what admins do: `realms`,
+//!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod admin_token;
 mod answer;
@@ -19,6 +19,7 @@ mod auth_client;
 mod channel;
 mod cluster;
 mod command;
+mod configure;
 mod contact;
 mod delete;
 mod device;
@@ -27,11 +28,14 @@ mod held;
 mod ids;
 mod key;
 mod merge;
+mod moves;
+mod people;
 mod plan_id;
 mod purge;
 mod quota;
 mod reach;
 mod realm;
+mod realms;
 mod report;
 mod secret_hash;
 mod settings;
@@ -50,8 +54,8 @@ use muster_proto::{Reason, Timestamp};
 
 pub use admin_token::AdminToken;
 pub use answer::{
-    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
-    UserItem,
+    After, Answer, Change, ClientItem, Item, Name, NamedClient, Notice, Outcome, Planned, QuotaUse, Record, Refusal,
+    Subject, SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
 pub use cluster::Standing;
@@ -63,6 +67,7 @@ pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use muster_proto::UserAttributes;
+pub use people::NamedUser;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use secret_hash::SecretHash;
@@ -109,6 +114,11 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     let Command { action, options } = command;
     let mut result = decide(state, action, context).and_then(|mut planned| {
         planned.records.extend(settle::settle(state, context)?);
+        if let After::Realm(realm) = &mut planned.answer.after
+            && let Some(counted) = state.realms.get(&realm.id)
+        {
+            realm.clone_from(counted);
+        }
         Ok(planned)
     });
     if let Ok(planned) = &mut result
@@ -171,6 +181,17 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::CreateRealm(new) => realms::create(state, new, context),
+        Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
+        Action::DeleteRealm { realm, etag } => realms::delete(state, *realm, etag.as_deref(), context),
+        Action::UndeleteRealm { realm } => realms::undelete(state, *realm, context),
+        Action::UpdateSettings { change, etag } => configure::update(state, change, etag.as_deref(), context),
+        Action::MoveAuthClients { clients, realm } => moves::auth_clients(state, clients, *realm, context),
+        Action::UpdateAuthClient { client, alias, realm, etag } => {
+            moves::update(state, client, alias.as_ref(), *realm, etag.as_deref(), context)
+        }
+        Action::SetUserDisabled { user, disabled } => people::set_disabled(state, user, *disabled, context),
+        Action::DeletePerson { user, clients } => people::delete(state, user, clients, context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),

@@ -5,13 +5,17 @@ mod channel;
 mod cluster;
 mod deletion;
 mod guard;
+mod moves;
+mod people;
 mod property;
 mod quota;
+mod realms;
 mod report;
+mod settings;
 mod undelete;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
-use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName, digest};
+use muster_proto::{MAX_VDOMS, Reason, SerialNumber, Text, VdomName, digest};
 
 use super::*;
 

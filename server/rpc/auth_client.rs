@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use muster_proto::admin::{AUTH_CLIENTS, AuthClientName, Position, Query};
+use muster_proto::realms::AuthClientChange;
 use muster_proto::v1::auth_client_service_server::AuthClientService;
 use muster_proto::{Reason, SerialNumber, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
 use super::gate::{Gate, Method, method};
+use super::realm::find_realm;
 use super::status::Failure;
-use super::wire::{self, options, verdict};
+use super::wire::{self, etag, options};
+use super::wire_admin;
+use super::wire_deleting::{self, verdict};
 use crate::registry::Action;
 use crate::store::{AuthClientRow, Reading};
 use crate::writer::Writer;
@@ -19,6 +23,7 @@ const LIST: Method = method("AuthClientService/ListAuthClients");
 const GET: Method = method("AuthClientService/GetAuthClient");
 const DELETE: Method = method("AuthClientService/DeleteAuthClient");
 const UNDELETE: Method = method("AuthClientService/UndeleteAuthClient");
+const UPDATE: Method = method("AuthClientService/UpdateAuthClient");
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -99,12 +104,7 @@ impl AuthClientService for AuthClients {
             let row = self.find(call, &message.name).await?;
             let serial = of_device(call, &row)?;
             let options = options(message.validate_only, &message.plan_id);
-            let action = Action::DeleteAuthClient {
-                serial,
-                vdom: row.client.vdom,
-                etag: (!message.etag.is_empty()).then_some(message.etag),
-                verdict,
-            };
+            let action = Action::DeleteAuthClient { serial, vdom: row.client.vdom, etag: etag(message.etag), verdict };
             let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::auth_client_deleted(call.operation().id, &answer, row))
         };
@@ -119,14 +119,38 @@ impl AuthClientService for AuthClients {
             let row = self.find(call, &message.name).await?;
             let serial = of_device(call, &row)?;
             let options = options(message.validate_only, &message.plan_id);
-            let action = Action::UndeleteAuthClient {
-                serial,
-                vdom: row.client.vdom,
-                etag: (!message.etag.is_empty()).then_some(message.etag),
-            };
+            let action = Action::UndeleteAuthClient { serial, vdom: row.client.vdom, etag: etag(message.etag) };
             let answer = call.submit(&self.writer, action, options).await?;
-            Ok(wire::auth_client_undeleted(call.operation().id, &answer, row))
+            Ok(wire_deleting::auth_client_undeleted(call.operation().id, &answer, row))
         };
         self.gate.unary(&UNDELETE, request, work).await
+    }
+
+    async fn update_auth_client(
+        &self,
+        request: Request<v1::UpdateAuthClientRequest>,
+    ) -> Result<Response<v1::UpdateAuthClientResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UpdateAuthClientRequest| {
+            let AuthClientChange { alias, realm } = AuthClientChange::try_from(&message)?;
+            let mut row = self.find(call, &message.name).await?;
+            row.serial.into_iter().for_each(|serial| call.concerns(serial));
+            let to = match realm {
+                Some(realm) => Some(find_realm(&*self.store, call, &realm).await?),
+                None => None,
+            };
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::UpdateAuthClient {
+                client: wire_admin::named(&row),
+                alias,
+                realm: to.as_ref().map(|realm| realm.id),
+                etag: etag(message.etag),
+            };
+            let answer = call.submit(&self.writer, action, options).await?;
+            if let Some(realm) = to {
+                row.realm = realm.name.to_string();
+            }
+            Ok(wire_admin::auth_client_updated(call.operation().id, &answer, row))
+        };
+        self.gate.unary(&UPDATE, request, work).await
     }
 }

@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::call::Call;
 use super::gate::{Gate, Method, method};
 use super::status::Failure;
-use super::wire::{self, options, verdict};
+use super::wire::{self, options};
+use super::wire_deleting::{self, verdict};
 use crate::presence::Presence;
 use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
@@ -111,7 +112,7 @@ impl DeviceAdminService for DeviceAdmin {
             call.concerns(serial);
             let options = options(message.validate_only, &message.plan_id);
             let answer = call.submit(&self.writer, Action::UndeleteDevice { serial }, options).await?;
-            Ok(wire::device_undeleted(call.operation().id, &answer))
+            Ok(wire_deleting::device_undeleted(call.operation().id, &answer))
         };
         self.gate.unary(&UNDELETE, request, work).await
     }
@@ -125,7 +126,7 @@ impl DeviceAdminService for DeviceAdmin {
             call.concerns(serial);
             let options = options(message.validate_only, &message.plan_id);
             let answer = call.submit(&self.writer, Action::PurgeDevice { serial }, options).await?;
-            Ok(wire::device_purged(call.operation().id, &answer))
+            Ok(wire_deleting::device_purged(call.operation().id, &answer))
         };
         self.gate.unary(&PURGE, request, work).await
     }

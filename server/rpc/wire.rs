@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use muster_proto::deleting::DeletionTerms;
-use muster_proto::{Invalid, SerialNumber, Timestamp, v1};
+use muster_proto::{SerialNumber, Timestamp, v1};
 
+use super::wire_deleting;
 use crate::operation::OperationId;
 use crate::registry::{
-    After, Answer, AuthClient, Cluster, DeleteMode, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options,
-    Tombstone, UserItem, Verdict,
+    After, Answer, AuthClient, Cluster, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options, UserItem,
 };
 use crate::store::AuthClientRow;
 
@@ -25,6 +24,11 @@ pub(super) fn options(validate_only: bool, plan_id: &str) -> Options {
     Options { validate_only, plan: (!plan_id.is_empty()).then(|| plan_id.to_owned()) }
 }
 
+/// The etag that a change is bound to, if one is given.
+pub(super) fn etag(etag: String) -> Option<String> {
+    (!etag.is_empty()).then_some(etag)
+}
+
 pub(super) fn plan(answer: &Answer) -> String {
     answer.plan.clone().unwrap_or_default()
 }
@@ -33,12 +37,17 @@ pub(super) fn reason(reason: Option<muster_proto::Reason>) -> String {
     reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
 }
 
+/// What to do about a reason, in a sentence; empty where there is none.
+pub(super) fn fix(reason: Option<muster_proto::Reason>) -> String {
+    reason.map(|reason| reason.fix().to_owned()).unwrap_or_default()
+}
+
 pub(super) fn item(item: &Item) -> v1::VdomOutcome {
     v1::VdomOutcome {
         vdom: item.vdom.to_string(),
         outcome: item.outcome.into(),
         reason: reason(item.reason),
-        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+        fix: fix(item.reason),
     }
 }
 
@@ -266,83 +275,12 @@ pub(super) fn held_rejected(operation: OperationId, answer: &Answer) -> v1::Reje
     }
 }
 
-/// What an admin says of a deletion.
-pub(super) fn verdict(mode: i32, why: &str) -> Result<Verdict, Invalid> {
-    let DeletionTerms { mode, why } = DeletionTerms::parse(mode, why)?;
-    let mode = mode.and_then(|mode| DeleteMode::from_number(i64::from(i32::from(mode))));
-    Ok(Verdict { mode, why })
-}
-
-fn tombstone(tombstone: &Tombstone) -> v1::Tombstone {
-    let mode = match tombstone.mode {
-        DeleteMode::Evict => v1::DeleteMode::Evict,
-        DeleteMode::Ban => v1::DeleteMode::Ban,
-        DeleteMode::Retire => v1::DeleteMode::Retire,
-    };
-    v1::Tombstone {
-        mode: mode.into(),
-        deleted_by: tombstone.by.to_string(),
-        why: tombstone.why.to_string(),
-        delete_time: Some(tombstone.at.into()),
-    }
-}
-
-fn restored_user(item: &UserItem) -> v1::RestoredUser {
-    v1::RestoredUser {
-        vdom: item.vdom.to_string(),
-        username: item.username.to_string(),
-        outcome: item.outcome.into(),
-        reason: reason(item.reason),
-        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
-    }
-}
-
-pub(super) fn device_undeleted(operation: OperationId, answer: &Answer) -> v1::UndeleteDeviceResponse {
-    v1::UndeleteDeviceResponse {
-        operation_id: operation.to_string(),
-        outcome: answer.outcome.into(),
-        reason: reason(answer.reason),
-        vdoms: answer.items.iter().map(item).collect(),
-        users: answer.users.iter().map(restored_user).collect(),
-        plan_id: plan(answer),
-    }
-}
-
-pub(super) fn device_purged(operation: OperationId, answer: &Answer) -> v1::PurgeDeviceResponse {
-    v1::PurgeDeviceResponse {
-        operation_id: operation.to_string(),
-        outcome: answer.outcome.into(),
-        reason: reason(answer.reason),
-        vdoms: answer.items.iter().map(item).collect(),
-        users: answer.purged_users,
-        plan_id: plan(answer),
-    }
-}
-
-pub(super) fn auth_client_undeleted(
-    operation: OperationId,
-    answer: &Answer,
-    mut row: AuthClientRow,
-) -> v1::UndeleteAuthClientResponse {
-    if let After::AuthClient(client) = &answer.after {
-        row.client = client.clone();
-    }
-    v1::UndeleteAuthClientResponse {
-        operation_id: operation.to_string(),
-        outcome: answer.outcome.into(),
-        reason: reason(answer.reason),
-        auth_client: Some(auth_client(&row)),
-        users: answer.users.iter().map(restored_user).collect(),
-        plan_id: plan(answer),
-    }
-}
-
-fn state(deleted: bool) -> i32 {
+pub(super) fn state(deleted: bool) -> i32 {
     if deleted { v1::LifecycleState::Deleted.into() } else { v1::LifecycleState::Active.into() }
 }
 
 /// The name that people know. That of a cluster has the name of the cluster in it: it stays when another member becomes the primary.
-fn display_name(row: &AuthClientRow) -> String {
+pub(super) fn display_name(row: &AuthClientRow) -> String {
     let vdom = row.client.vdom;
     match (&row.cluster, row.serial) {
         (Some((_, cluster)), _) => format!("{cluster}-{vdom}"),
@@ -365,7 +303,9 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
         delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
-        tombstone: deleted.as_deref().map(tombstone),
+        tombstone: deleted.as_deref().map(wire_deleting::tombstone),
+        alias: row.client.alias.to_string(),
+        users: row.client.users,
         cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }
@@ -390,7 +330,7 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
-        tombstone: device.deleted.as_deref().map(tombstone),
+        tombstone: device.deleted.as_deref().map(wire_deleting::tombstone),
         recontact_attempts: device.contacts,
         last_recontact_time: (device.contacts > 0).then(|| device.last_seen_at.into()),
         last_seen_time: Some(last_seen(device, presence.as_ref()).into()),

@@ -5,6 +5,7 @@
 mod sqlite;
 
 use async_trait::async_trait;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
 use muster_proto::{SerialNumber, Timestamp};
 
@@ -13,7 +14,7 @@ pub use sqlite::open_sqlite;
 use crate::operation::OperationId;
 use crate::registry::{
     AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, OwnerId,
-    State,
+    Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -99,6 +100,21 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
+    /// A realm, deleted or not.
+    async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError>;
+
+    /// One page of realms, with one row more if there is a next page; and how many there are in all.
+    async fn list_realms(&self, query: &Query) -> Result<(Vec<Realm>, i64), StoreError>;
+
+    /// The settings.
+    async fn settings(&self) -> Result<Settings, StoreError>;
+
+    /// A user, gone or not, with its realm and the auth clients that refer to it.
+    async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError>;
+
+    /// One page of users, each with the name of its realm, with one row more if there is a next page; and how many there are in all.
+    async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError>;
+
     /// The admin token that has this hash, usable or not.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
 
@@ -132,6 +148,17 @@ pub struct AuthClientRow {
     pub realm: String,
     /// Its cluster, if it belongs to one, and the name of it.
     pub cluster: Option<(ClusterId, String)>,
+}
+
+/// A user as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The user.
+    pub user: User,
+    /// The name of its realm.
+    pub realm: String,
+    /// Its references, gone ones aside, each with the auth client; oldest first.
+    pub references: Vec<(UserRef, AuthClientRow)>,
 }
 
 /// Why the store could not do what was asked.

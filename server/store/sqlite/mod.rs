@@ -8,6 +8,7 @@ mod entity;
 mod held;
 mod load;
 mod read;
+mod read_admin;
 mod realm;
 mod recent;
 mod text;

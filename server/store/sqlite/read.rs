@@ -1,15 +1,19 @@
 //! Reads of the embedded store: they see whole commits and never wait for the writer.
 
 use async_trait::async_trait;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
 use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, Reading, StoreError};
+use super::super::{AuthClientRow, Reading, StoreError, UserRow};
 use super::entity::{Entity, parse};
 use super::load;
-use crate::registry::{AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId, OwnerId};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId, OwnerId, Realm, Settings, User,
+    UserId,
+};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -22,8 +26,12 @@ impl SqliteReading {
         Self { pool }
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// One page of a list, and how many rows it has in all, as of the same commit.
-    async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
+    pub(super) async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
         let mut snapshot = self.pool.begin().await?;
         let (count, page) = list.texts(query);
         let filtered = |text: String| {
@@ -54,14 +62,14 @@ fn bind_pattern<'q>(text: Text<'q>, pattern: &Pattern) -> Text<'q> {
 }
 
 /// What a list reads.
-struct List {
-    columns: String,
-    from: &'static str,
-    table: &'static str,
-    /// The column behind each field that may be compared or ordered by.
-    fields: &'static [(&'static str, &'static str)],
+pub(super) struct List {
+    pub(super) columns: String,
+    pub(super) from: &'static str,
+    pub(super) table: &'static str,
+    /// The column behind each field that may be compared or ordered by; or a condition, with `$` in the place of the comparison.
+    pub(super) fields: &'static [(&'static str, &'static str)],
     /// What holds of rows in some realms, whose ids stand in the place of `{}`. Nothing of a list without realms is in any.
-    in_realms: Option<&'static str>,
+    pub(super) in_realms: Option<&'static str>,
 }
 
 impl List {
@@ -103,6 +111,12 @@ impl List {
     fn condition(&self, comparison: &Comparison) -> String {
         let column = self.column(comparison.field);
         // The auth clients of a cluster are found by the serial number of any member, and an index serves it.
+        if let Some((before, end)) = column.split_once('$') {
+            return match comparison.pattern {
+                Pattern::Exact(_) => format!("{before}= ?{end}"),
+                Pattern::Prefix(_) => format!("{before}BETWEEN ? AND ?{end}"),
+            };
+        }
         let (column, end) = match column {
             OWNER_SERIAL => (BY_SERIAL, ")"),
             BY_MEMBER => (BY_MEMBER, ")"),
@@ -116,7 +130,7 @@ impl List {
 }
 
 /// An auth client belongs to a device, to a cluster, or to neither.
-const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
+pub(super) const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
     LEFT JOIN cluster ON cluster.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
 /// The serial number of the device, or of the primary of the cluster.
 const OWNER_SERIAL: &str = "coalesce(device.serial, cluster.primary_serial, '')";
@@ -139,12 +153,12 @@ const PURGEABLE: &str = "WITH due (at) AS (SELECT ?1 - retention_days * 86400000
     LIMIT ?2";
 
 /// The columns of [`auth_client_row`], in its order.
-fn auth_client_columns() -> String {
+pub(super) fn auth_client_columns() -> String {
     format!("{}, {OWNER_SERIAL}, realm.name, cluster.id, cluster.name", AuthClient::columns())
 }
 
 /// An auth client with its device and its realm.
-fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
+pub(super) fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
     let behind = AuthClient::COLUMNS.len();
     let id: Option<i64> = row.try_get(behind + 2)?;
     let name: Option<String> = row.try_get(behind + 3)?;
@@ -280,6 +294,26 @@ impl Reading for SqliteReading {
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError> {
+        self.find_realm(name).await
+    }
+
+    async fn list_realms(&self, query: &Query) -> Result<(Vec<Realm>, i64), StoreError> {
+        self.page_of_realms(query).await
+    }
+
+    async fn settings(&self) -> Result<Settings, StoreError> {
+        self.find_settings().await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError> {
+        self.find_user(id).await
+    }
+
+    async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError> {
+        self.page_of_users(query).await
     }
 
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
