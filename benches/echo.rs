@@ -31,6 +31,21 @@ impl DeviceService for Echo {
         Err(Status::unimplemented("the echo deletes nothing"))
     }
 
+    async fn add_user(&self, _: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and adds none"))
+    }
+
+    async fn update_user(&self, _: Request<v1::UpdateUserRequest>) -> Result<Response<v1::UpdateUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and updates none"))
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<v1::DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and deletes none"))
+    }
+
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<v1::ChannelResponse, Status>> + Send>>;
 
     /// One answer to each message.

@@ -134,6 +134,14 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such admin token was ever made.
+    AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
+    /// An admin token that is in use has this name already.
+    AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
+    /// Without this token nobody could change anything.
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
+    /// A request with this request_id was done before; its secret is shown once.
+    SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
     /// No such cluster was ever made.
     ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
     /// The cluster is deleted.
@@ -160,6 +168,8 @@ reasons! {
     MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// The device or VDOM is banned, and that is kept.
+    BanKept, "BAN_KEPT", Ok, "nothing to do; undelete it first if its ban is to end";
     /// A confirmation is of other removals than the sync asks for; these are held.
     ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
     /// An admin decided that what the device asks to remove stays.
@@ -212,6 +222,18 @@ reasons! {
     UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
     /// The user is gone here, and the devices are not told.
     UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
+    /// A user came without an e-mail address, and would never get its activation code.
+    UserEmailMissing, "USER_EMAIL_MISSING", InvalidArgument, "give the user an e-mail address on the device: set email-to, or fill in the mail attribute of the directory";
+    /// A name of a user is not what its description allows.
+    UsernameMalformed, "USERNAME_MALFORMED", InvalidArgument, "send the name as printable text of 1 to 80 characters, without blanks around it";
+    /// An e-mail address of a user is none.
+    UserEmailMalformed, "USER_EMAIL_MALFORMED", InvalidArgument, "send an e-mail address of at most 80 characters, as in alice@example.com";
+    /// A mobile number of a user is none.
+    UserMobileMalformed, "USER_MOBILE_MALFORMED", InvalidArgument, "send the number in the form of E.164, as in +14080123456, or leave it empty";
+    /// The same name is there in another letter case.
+    UsernameCollision, "USERNAME_COLLISION", AlreadyExists, "write the name in the same letter case everywhere, or give one of the users another name: they count as one person";
+    /// A call does not say which auth client it is about.
+    AuthClientMissing, "AUTH_CLIENT_MISSING", InvalidArgument, "name the auth client: forti_product with serial_number and vdom";
     /// A channel that does not begin with a hello, or that has a second one.
     ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
     /// Nothing was heard on a channel for two and a half heartbeat intervals.
@@ -226,6 +248,18 @@ reasons! {
     ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
     /// A device sent more debug lines than it may, or lines that are malformed.
     DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
+    /// The device that shall replace another one has users of its own.
+    ReplacementHasUsers, "REPLACEMENT_HAS_USERS", FailedPrecondition, "delete its auth clients first, or choose a box without users";
+    /// Another box with the same serial number and another key is in use.
+    CloneSuspected, "CLONE_SUSPECTED", FailedPrecondition, "an admin must look at both boxes and pick the right key with ResolveCloneCase";
+    /// The device calls with a new key, after its old one had been silent.
+    KeyChanged, "KEY_CHANGED", Ok, "nothing to do if the device has a new certificate; else look for the box that has it";
+    /// An admin picked the key of another box with this serial number.
+    KeyBanned, "KEY_BANNED", PermissionDenied, "an admin may pick this key with ResolveCloneCase; a cloned VM needs a serial number of its own";
+    /// No second key ever claimed this serial number.
+    CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
+    /// No box ever called with this key.
+    CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
 }
 
 impl fmt::Display for Reason {

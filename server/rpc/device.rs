@@ -1,6 +1,7 @@
 //! `DeviceService`: what devices and relays call.
 
 use muster_proto::device::{Deletion, Registration, Sync};
+use muster_proto::device_users::{UserAddition, UserDeletion, UserUpdate};
 use muster_proto::v1::device_service_server::DeviceService;
 use muster_proto::{Reason, v1};
 use tonic::{Request, Response, Status, Streaming};
@@ -17,6 +18,9 @@ use crate::writer::Writer;
 const REGISTER: Method = method("DeviceService/Register");
 const SYNC: Method = method("DeviceService/Sync");
 const DELETE: Method = method("DeviceService/Delete");
+const ADD_USER: Method = method("DeviceService/AddUser");
+const UPDATE_USER: Method = method("DeviceService/UpdateUser");
+const DELETE_USER: Method = method("DeviceService/DeleteUser");
 const CHANNEL: Method = method("DeviceService/Channel");
 
 /// The service.
@@ -60,6 +64,45 @@ impl DeviceService for Devices {
             Ok(wire::deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn add_user(&self, request: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::AddUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let addition = UserAddition::try_from(&message)?;
+            call.speaks_for(addition.target.serial)?;
+            let answer = call.submit(&self.writer, Action::AddUser(addition), options).await?;
+            Ok(wire::user_added(call.operation().id, &answer))
+        };
+        self.gate.unary(&ADD_USER, request, work).await
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<v1::UpdateUserRequest>,
+    ) -> Result<Response<v1::UpdateUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UpdateUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let update = UserUpdate::try_from(&message)?;
+            call.speaks_for(update.target.serial)?;
+            let answer = call.submit(&self.writer, Action::UpdateUser(update), options).await?;
+            Ok(wire::user_updated(call.operation().id, &answer))
+        };
+        self.gate.unary(&UPDATE_USER, request, work).await
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<v1::DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::DeviceServiceDeleteUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let deletion = UserDeletion::try_from(&message)?;
+            call.speaks_for(deletion.target.serial)?;
+            let answer = call.submit(&self.writer, Action::DeleteUser(deletion), options).await?;
+            Ok(wire::user_deleted(call.operation().id, &answer))
+        };
+        self.gate.unary(&DELETE_USER, request, work).await
     }
 
     type ChannelStream = ChannelStream;

@@ -43,6 +43,7 @@ pub struct Method {
 }
 
 const DEVICES: Audience = Audience::Devices;
+const AUTH_CLIENTS: Audience = Audience::AuthClients;
 /// An admin reads what is in realms.
 const READ: Audience = Audience::Admins(Access::Read, Extent::Realms);
 /// An admin changes what is in realms.
@@ -58,13 +59,38 @@ pub const METHODS: &[Method] = &[
     row("DeviceService/Register", DEVICES),
     row("DeviceService/Sync", DEVICES),
     row("DeviceService/Delete", DEVICES),
+    row("DeviceService/AddUser", AUTH_CLIENTS),
+    row("DeviceService/UpdateUser", AUTH_CLIENTS),
+    row("DeviceService/DeleteUser", AUTH_CLIENTS),
     row("DeviceService/Channel", DEVICES),
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),
     row("AuthClientService/DeleteAuthClient", WRITE),
+    row("AuthClientService/UndeleteAuthClient", WRITE),
+    row("AuthClientService/UpdateAuthClient", WRITE),
+    row("RealmService/ListRealms", READ),
+    row("RealmService/GetRealm", READ),
+    row("RealmService/CreateRealm", WRITE_ALL),
+    row("RealmService/UpdateRealm", WRITE_ALL),
+    row("RealmService/DeleteRealm", WRITE_ALL),
+    row("RealmService/UndeleteRealm", WRITE_ALL),
+    row("RealmService/MoveAuthClients", WRITE),
+    row("SettingsService/GetSettings", READ_ALL),
+    row("SettingsService/UpdateSettings", WRITE_ALL),
+    row("UserService/ListUsers", READ),
+    row("UserService/GetUser", READ),
+    row("UserService/DisableUser", WRITE),
+    row("UserService/EnableUser", WRITE),
+    row("UserService/DeleteUser", WRITE),
     row("DeviceAdminService/ListDevices", READ),
     row("DeviceAdminService/GetDevice", READ),
     row("DeviceAdminService/DeleteDevice", WRITE),
+    row("DeviceAdminService/UndeleteDevice", WRITE),
+    row("DeviceAdminService/PurgeDevice", WRITE),
+    row("CloneService/ListCloneCases", READ_ALL),
+    row("CloneService/GetCloneCase", READ_ALL),
+    row("CloneService/ResolveCloneCase", WRITE_ALL),
+    row("DeviceAdminService/ReplaceDevice", WRITE_ALL),
     row("ClusterService/ListClusters", READ_ALL),
     row("ClusterService/GetCluster", READ_ALL),
     row("ClusterService/CreateCluster", WRITE_ALL),
@@ -82,6 +108,10 @@ pub const METHODS: &[Method] = &[
     row("HeldRemovalService/RejectHeldRemoval", WRITE_ALL),
     row("DebugLogService/StreamDebugLogs", KNOWN),
     row("DebugLogService/GetFeedStatus", READ_ALL),
+    row("AdminTokenService/ListAdminTokens", READ_ALL),
+    row("AdminTokenService/GetAdminToken", READ_ALL),
+    row("AdminTokenService/CreateAdminToken", WRITE_ALL),
+    row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

@@ -12,8 +12,8 @@ use super::Operation;
 use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    Action, After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus,
-    UserItem,
+    Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject,
+    SyncStatus, UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -126,6 +126,12 @@ fn unplaced(
                 into.push(user_event(operation, serial, item, now));
             }
         }
+        for item in &planned.answer.clients {
+            if item.outcome != Outcome::Unchanged || item.reason.is_some() {
+                into.push(client_event(operation, item, now));
+            }
+            into.extend(item.users.iter().map(|user| user_event(operation, None, user, now)));
+        }
     }
     let mut event = terminal(operation, serial, Code::Ok, now);
     event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
@@ -148,6 +154,17 @@ fn item_event(
     event.reason = item.reason;
     let changes = records.iter().flat_map(|record| &record.changes);
     event.changes = changes.filter(|change| change.subject == Subject::Vdom(item.vdom)).map(value).collect();
+    event
+}
+
+/// What became of one auth client among those of several devices.
+fn client_event(operation: &Operation, item: &ClientItem, now: Timestamp) -> DebugEvent {
+    let mut event = event(operation, None, now);
+    event.level = level(item.outcome);
+    event.step = "auth_client";
+    event.vdom = Some(item.client.vdom);
+    event.message = Cow::Owned(format!("auth client {} {}", item.client.label, outcome(item.outcome)));
+    event.reason = item.reason;
     event
 }
 
@@ -239,11 +256,27 @@ const COUNTED: [Outcome; 7] = [
 /// How an operation ended, in a line.
 fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
-    if matches!(answer.after, After::AuthClient(_)) {
-        return format!("auth client {}{done}", outcome(answer.outcome));
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
     }
-    if let After::Cluster(cluster) = &answer.after {
-        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
+    let of_clients = || {
+        let moved = answer.clients.iter().filter(|item| item.outcome == Outcome::Updated).count();
+        let users = answer.clients.iter().map(|item| item.users.len()).sum::<usize>();
+        format!("{moved} of {} auth clients moved, {users} users merged or split", answer.clients.len())
+    };
+    let what = match &answer.after {
+        After::Nothing => None,
+        After::AuthClient(_) => Some("auth client".to_owned()),
+        After::Realm(realm) if !answer.clients.is_empty() => Some(format!("{}, realm {}", of_clients(), realm.name)),
+        After::Realm(realm) => Some(format!("realm {}", realm.name)),
+        After::AdminToken(_) => Some("admin token".to_owned()),
+        After::Settings(_) => Some("settings".to_owned()),
+        After::User(user) => Some(format!("user {}", user.username)),
+        After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
+    };
+    if let Some(what) = what {
+        return format!("{what} {}{done}", outcome(answer.outcome));
     }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
