@@ -95,6 +95,13 @@ fn sample(path: &str) -> Option<Sample> {
     Some(match path {
         "DeviceService/Register" => of_device(&v1::RegisterRequest { validate_only, ..register(A, &["sales"]) }),
         "DeviceService/Sync" => of_device(&v1::SyncRequest { validate_only, ..sync(A, &["root", "sales"]) }),
+        "DeviceService/AddUser" => of_device(&v1::AddUserRequest { validate_only, ..add_user(A, "sales", "alice") }),
+        "DeviceService/UpdateUser" => {
+            of_device(&v1::UpdateUserRequest { validate_only, ..update_user(A, "sales", "alice") })
+        }
+        "DeviceService/DeleteUser" => {
+            of_device(&v1::DeviceServiceDeleteUserRequest { validate_only, ..delete_user(A, "sales", "alice") })
+        }
         "DeviceService/Channel" => of_device(&channel_hello(A)),
         "DeviceService/Delete" => of_device(&v1::DeleteRequest { validate_only, ..delete_vdom(A, "sales") }),
         "AuthClientService/ListAuthClients" | "DeviceAdminService/ListDevices" => list(),

@@ -6,7 +6,9 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
+use super::{
+    AdminToken, Admission, AuthClient, Cluster, Device, HeldId, LobbyEntry, Realm, RealmId, Settings, Standing, User,
+};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,10 @@ pub enum After {
     User(User),
     /// An admin token.
     AdminToken(Box<AdminToken>),
+    /// An entry of the lobby.
+    Lobby(Box<LobbyEntry>),
+    /// The admission rules.
+    Admission(Box<Admission>),
     /// A cluster.
     Cluster(Cluster),
 }
@@ -72,7 +78,12 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
+            Self::Nothing
+            | Self::Settings(_)
+            | Self::AdminToken(_)
+            | Self::Lobby(_)
+            | Self::Admission(_)
+            | Self::Cluster(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),

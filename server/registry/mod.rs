@@ -9,10 +9,11 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//! - The rules: `admission` and `lobby` (may it come), `contact` (and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
 //!   change of users goes through), `user_calls`, `channel`.
 
 mod admin_token;
+mod admission;
 mod answer;
 mod auth_client;
 mod channel;
@@ -25,6 +26,7 @@ mod ha;
 mod held;
 mod ids;
 mod key;
+mod lobby;
 mod merge;
 mod plan_id;
 mod quota;
@@ -46,6 +48,7 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use admin_token::AdminToken;
+pub use admission::{Admission, AdmissionRule, AdmissionTest, Decision};
 pub use answer::{
     After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
     UserItem,
@@ -56,8 +59,9 @@ pub use command::{Action, Command, Options};
 pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
-pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use lobby::{LobbyEntry, LobbyState};
 pub use muster_proto::UserAttributes;
 pub use reach::Reach;
 pub use realm::Realm;
@@ -135,6 +139,9 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
 }
 
 fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    if let Some(stopped) = lobby::at_the_door(state, action, context)? {
+        return Ok(stopped);
+    }
     match action {
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
@@ -159,6 +166,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::ApproveLobby { serial, realm } => lobby::approve(state, *serial, realm.as_ref(), context),
+        Action::RejectLobby { serial, why } => lobby::reject(state, *serial, why, context),
+        Action::UpdateAdmission { new, etag } => admission::update(state, new, etag.as_deref(), context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),

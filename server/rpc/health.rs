@@ -14,6 +14,8 @@ const SERVICES: &[&str] = &[
     "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
     "muster.v1.AdminTokenService",
+    "muster.v1.LobbyService",
+    "muster.v1.AdmissionRuleService",
 ];
 
 /// What is reported.

@@ -12,7 +12,8 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
+    AdminToken, AdminTokenId, Admission, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, LobbyEntry,
+    Name, Needs, State,
 };
 
 /// Who changed what, in which operation.
@@ -97,6 +98,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// The entry of a device in the lobby, whatever became of it.
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError>;
+
+    /// One page of the lobby, with one row more if there is a next page; and how many there are in all.
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError>;
+
+    /// The admission rules.
+    async fn admission(&self) -> Result<Admission, StoreError>;
 
     /// The admin token that has this hash, usable or not.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;

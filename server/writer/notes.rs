@@ -245,6 +245,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let noun = match answer.after {
         After::AuthClient(_) => "auth client",
         After::AdminToken(_) => "admin token",
+        After::Admission(_) => "admission rules",
         _ => "",
     };
     if !noun.is_empty() {

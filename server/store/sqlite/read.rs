@@ -9,7 +9,9 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 use super::super::{AuthClientRow, Reading, StoreError};
 use super::entity::{Entity, parse};
 use super::load;
-use crate::registry::{AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId};
+use crate::registry::{
+    AdminToken, AdminTokenId, Admission, AuthClient, Cluster, ClusterId, Device, Held, HeldId, LobbyEntry,
+};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -171,6 +173,16 @@ fn devices() -> List {
     }
 }
 
+fn lobby() -> List {
+    List {
+        columns: LobbyEntry::columns(),
+        from: "lobby",
+        table: "lobby",
+        fields: &[("serial_number", "lobby.serial"), ("hostname", "lobby.hostname")],
+        in_realms: None,
+    }
+}
+
 fn admin_tokens() -> List {
     List {
         columns: AdminToken::columns(),
@@ -265,6 +277,23 @@ impl Reading for SqliteReading {
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError> {
+        let text = format!("SELECT {} FROM lobby WHERE serial = ?", LobbyEntry::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(LobbyEntry::read).transpose()
+    }
+
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError> {
+        let (page, total) = self.list(&lobby(), query).await?;
+        Ok((page.iter().map(LobbyEntry::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn admission(&self) -> Result<Admission, StoreError> {
+        let text = format!("SELECT {} FROM admission", Admission::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).fetch_optional(&self.pool).await?;
+        Ok(found.as_ref().map(Admission::read).transpose()?.unwrap_or_default())
     }
 
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
