@@ -17,6 +17,7 @@ mod log;
 mod methods;
 mod status;
 mod unhandled;
+mod user_sync;
 mod wire;
 
 use std::sync::Arc;
@@ -82,7 +83,13 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let Parts { clock, feed, store, writer, presence, revocations } = parts;
     let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
+    let user_syncs = user_sync::UserSyncs {
+        writer: writer.clone(),
+        store: Arc::clone(&store),
+        running: user_sync::Running::default(),
+    };
+    let devices =
+        device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone(), user_syncs };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
