@@ -4,22 +4,28 @@
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
-//! - [`device`], [`device_users`], [`user_sync`], [`channel`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`device`], [`device_users`], [`user_sync`], [`channel`], [`admin`], [`realms`], [`settings`], [`deleting`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
+pub mod admin_token;
 pub mod channel;
 pub mod cluster;
 mod cursor;
 pub mod debug_log;
+pub mod deleting;
 pub mod device;
 pub mod device_users;
 pub mod encoded;
 mod invalid;
+mod mask;
 mod realm;
+mod realm_ref;
+pub mod realms;
 mod reason;
 mod serial;
+pub mod settings;
 mod text;
 mod timestamp;
 pub mod user;
@@ -30,6 +36,7 @@ pub use cursor::Cursor;
 pub use device_users::UserAttributes;
 pub use invalid::{Check, Invalid, Violation};
 pub use realm::RealmName;
+pub use realm_ref::{RealmRef, RealmRefError};
 pub use reason::Reason;
 pub use serial::SerialNumber;
 pub use text::{Pattern, Text, printable};

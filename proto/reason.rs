@@ -134,6 +134,14 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such admin token was ever made.
+    AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
+    /// An admin token that is in use has this name already.
+    AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
+    /// Without this token nobody could change anything.
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
+    /// A request with this request_id was done before; its secret is shown once.
+    SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
     /// No such cluster was ever made.
     ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
     /// The cluster is deleted.
@@ -160,6 +168,8 @@ reasons! {
     MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// The device or VDOM is banned, and that is kept.
+    BanKept, "BAN_KEPT", Ok, "nothing to do; undelete it first if its ban is to end";
     /// A confirmation is of other removals than the sync asks for; these are held.
     ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
     /// An admin decided that what the device asks to remove stays.
@@ -250,6 +260,18 @@ reasons! {
     UserDuplicate, "USER_DUPLICATE", InvalidArgument, "list each user once: the first one counts";
     /// A sync of some kinds of users lists one of another kind.
     UserKindNotSynced, "USER_KIND_NOT_SYNCED", InvalidArgument, "list users of the kinds in begin only, or begin a sync of all kinds";
+    /// The device that shall replace another one has users of its own.
+    ReplacementHasUsers, "REPLACEMENT_HAS_USERS", FailedPrecondition, "delete its auth clients first, or choose a box without users";
+    /// Another box with the same serial number and another key is in use.
+    CloneSuspected, "CLONE_SUSPECTED", FailedPrecondition, "an admin must look at both boxes and pick the right key with ResolveCloneCase";
+    /// The device calls with a new key, after its old one had been silent.
+    KeyChanged, "KEY_CHANGED", Ok, "nothing to do if the device has a new certificate; else look for the box that has it";
+    /// An admin picked the key of another box with this serial number.
+    KeyBanned, "KEY_BANNED", PermissionDenied, "an admin may pick this key with ResolveCloneCase; a cloned VM needs a serial number of its own";
+    /// No second key ever claimed this serial number.
+    CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
+    /// No box ever called with this key.
+    CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
 }
 
 impl fmt::Display for Reason {

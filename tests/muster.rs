@@ -1,13 +1,14 @@
 //! The real server, in this process.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
 use muster_proto::Reason;
-use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_proto::v1::{self, AdminRole, DebugFilter, StreamDebugLogsRequest};
 use muster_server::args::Args;
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::data_dir::{DataDir, DataFile};
@@ -33,13 +34,18 @@ pub struct Muster {
     address: SocketAddr,
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
+    boxes: Boxes,
 }
+
+/// The certificates of devices: one box has one key.
+type Boxes = Arc<Mutex<HashMap<String, Issued>>>;
 
 /// A server that has stopped, and its data directory.
 #[derive(Debug)]
 pub struct Stopped {
     data: TempDir,
     settings: Settings,
+    boxes: Boxes,
 }
 
 impl Muster {
@@ -62,7 +68,7 @@ impl Muster {
             channels: ChannelSettings::default(),
         };
         change(&mut settings);
-        Stopped { data, settings }.start().await
+        Stopped { data, settings, boxes: Boxes::default() }.start().await
     }
 
     /// Where it listens.
@@ -92,7 +98,7 @@ impl Muster {
     pub async fn stop(self) -> Stopped {
         self.begin_to_stop();
         within(self.serving).await.unwrap().unwrap();
-        Stopped { data: self.data, settings: self.settings }
+        Stopped { data: self.data, settings: self.settings, boxes: self.boxes }
     }
 
     /// Stops it, and starts it again on the same data directory.
@@ -130,9 +136,17 @@ impl Muster {
         self.caller(Some(certificate))
     }
 
-    /// A connection of the device with this serial number.
+    /// A connection of the device with this serial number: the same box each time.
     #[must_use]
     pub fn device(&self, serial: &str) -> Caller {
+        let mut boxes = self.boxes.lock().unwrap();
+        let issue = || self.device_ca().issue(serial, &[], crate::DAY);
+        self.with_certificate(boxes.entry(serial.to_owned()).or_insert_with(issue))
+    }
+
+    /// A connection of another box that claims the same serial number, with a key of its own.
+    #[must_use]
+    pub fn clone_of(&self, serial: &str) -> Caller {
         self.with_certificate(&self.device_ca().issue(serial, &[], crate::DAY))
     }
 
@@ -150,6 +164,31 @@ impl Muster {
     #[must_use]
     pub fn admin(&self) -> Caller {
         self.nobody().with_token(&self.admin_token())
+    }
+
+    /// A new admin token; realms as "realms/default".
+    pub async fn token_of(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> String {
+        let request = v1::CreateAdminTokenRequest {
+            display_name: name.to_owned(),
+            role: role.into(),
+            realms: realms.iter().map(|realm| (*realm).to_owned()).collect(),
+            read_only,
+            ..Default::default()
+        };
+        self.admin().admin_tokens().create_admin_token(request).await.unwrap().into_inner().token
+    }
+
+    /// A connection of a new admin.
+    pub async fn admin_as(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> Caller {
+        self.nobody().with_token(&self.token_of(name, role, realms, read_only).await)
+    }
+
+    /// Revokes the token of this name.
+    pub async fn revoke(&self, name: &str) {
+        let tokens = self.admin().get_admin_tokens().await;
+        let token = tokens.into_iter().find(|token| token.display_name == name).unwrap();
+        let request = v1::RevokeAdminTokenRequest { name: token.name, ..Default::default() };
+        self.admin().admin_tokens().revoke_admin_token(request).await.unwrap();
     }
 
     /// Checks a failed call: what holds for every [`Refusal`], and that the debug feed has a terminal event of that operation that names
@@ -206,15 +245,21 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
-        let Self { data, settings } = self;
+        let Self { data, settings, boxes } = self;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::open(settings.clone(), address, Arc::new(SystemClock)).await.unwrap();
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
-        Muster { data, settings, address, stopping, serving }
+        Muster { data, settings, address, stopping, serving, boxes }
     }
 
     /// Replaces the first admin token, as `muster-server rotate-admin-token` does.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use muster_proto::{SerialNumber, Text};
+use muster_proto::{SerialNumber, Text, Timestamp};
 
 use super::relay::Relay;
 use super::revocations::Identity;
+use super::token::TokenHash;
 use crate::registry::Reach;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
@@ -23,12 +24,16 @@ pub enum Caller {
 /// One who holds a valid admin token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
+    /// What its token is known by.
+    pub hash: TokenHash,
     /// The name of the token.
     pub name: Text,
     /// Which realms it may see and touch.
     pub reach: Reach,
     /// Whether it may only read.
     pub read_only: bool,
+    /// When it can no longer be used.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -41,6 +46,12 @@ impl Caller {
             Self::Admin(_) => false,
         }
     }
+
+    /// Whether it may see e-mail addresses and mobile numbers whole: an admin who may do more than read.
+    #[must_use]
+    pub fn may_see_contacts(&self) -> bool {
+        matches!(self, Self::Admin(admin) if !admin.read_only)
+    }
 }
 
 impl Caller {
@@ -49,7 +60,17 @@ impl Caller {
     pub fn identity(&self) -> Option<Identity> {
         match self {
             Self::Device(serial) => Some(Identity::Device(*serial)),
-            Self::Relay(_) | Self::Admin(_) => None,
+            Self::Admin(admin) => Some(Identity::AdminToken(admin.hash)),
+            Self::Relay(_) => None,
+        }
+    }
+
+    /// When the caller can no longer call, if that is known beforehand and is not said by a certificate.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Admin(admin) => admin.expires_at,
+            Self::Device(_) | Self::Relay(_) => None,
         }
     }
 }
@@ -75,7 +96,13 @@ mod tests {
         let own: SerialNumber = SERIAL.parse().unwrap();
         let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
         let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
-        let admin = Admin { name: "first".parse().unwrap(), reach: Reach::Everything, read_only: false };
+        let admin = Admin {
+            hash: TokenHash([1; 32]),
+            name: "first".parse().unwrap(),
+            reach: Reach::Everything,
+            read_only: false,
+            expires_at: None,
+        };
         for (caller, shown, may) in [
             (Caller::Device(own), "device:FG101FTK19002788", true),
             (Caller::Relay(Arc::new(relay)), "relay:fmg-1", true),

@@ -1,11 +1,17 @@
 //! What callers ask of the register.
 
+use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::realms::{NewRealm, RealmChange};
+use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{ClusterId, Device, HeldId, Needs, RealmId, State};
+use super::{
+    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
+    Verdict,
+};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,48 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin removes a deleted device for good.
+    PurgeDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// The retention time of something has ended.
+    Purge {
+        /// The device, if it is about one.
+        serial: Option<SerialNumber>,
+        /// Whose auth clients it is about.
+        owner: OwnerId,
+    },
+    /// An admin brings a deleted auth client back, or its users.
+    UndeleteAuthClient {
+        /// The device.
+        serial: SerialNumber,
+        /// The VDOM.
+        vdom: VdomName,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a deleted device back.
+    UndeleteDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin replaces a box by another one.
+    ReplaceDevice {
+        /// The box that goes.
+        old: SerialNumber,
+        /// The box that takes its place.
+        new: SerialNumber,
+    },
+    /// An admin picks the key of a device.
+    ResolveClone {
+        /// The device.
+        serial: SerialNumber,
+        /// The SHA-256 of the key.
+        key: [u8; 32],
     },
     /// An admin makes a cluster.
     CreateCluster {
@@ -123,7 +171,80 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+        /// What it means, and why.
+        verdict: Verdict,
     },
+    /// An admin makes a realm.
+    CreateRealm(NewRealm),
+    /// An admin changes a realm.
+    UpdateRealm {
+        /// The realm.
+        realm: RealmId,
+        /// What changes.
+        change: RealmChange,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin deletes a realm.
+    DeleteRealm {
+        /// The realm.
+        realm: RealmId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a realm back.
+    UndeleteRealm {
+        /// The realm.
+        realm: RealmId,
+    },
+    /// An admin changes the settings.
+    UpdateSettings {
+        /// What changes.
+        change: SettingsChange,
+        /// Only if this is their etag.
+        etag: Option<String>,
+    },
+    /// An admin moves auth clients to a realm.
+    MoveAuthClients {
+        /// The auth clients, in the order in which they move.
+        clients: Vec<NamedClient>,
+        /// Where to.
+        realm: RealmId,
+    },
+    /// An admin changes an auth client.
+    UpdateAuthClient {
+        /// The auth client.
+        client: NamedClient,
+        /// Its alias, if that changes.
+        alias: Option<Text>,
+        /// Its realm, if that changes.
+        realm: Option<RealmId>,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin disables or enables a user.
+    SetUserDisabled {
+        /// The user.
+        user: NamedUser,
+        /// Whether it is disabled afterwards.
+        disabled: bool,
+    },
+    /// An admin deletes a user.
+    DeletePerson {
+        /// The user.
+        user: NamedUser,
+        /// The auth clients that referred to it when it was looked up.
+        clients: Vec<NamedClient>,
+    },
+    /// An admin makes a token.
+    CreateAdminToken {
+        /// What it is to allow.
+        new: NewAdminToken,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+    },
+    /// An admin revokes a token.
+    RevokeAdminToken(AdminTokenId),
     /// An admin has a device told to sync.
     RequestSync {
         /// The device.
@@ -151,6 +272,7 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
@@ -164,12 +286,27 @@ impl Action {
             | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
+            | Self::UndeleteAuthClient { serial, .. }
+            | Self::UndeleteDevice { serial }
+            | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
-            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::ReplaceDevice { old, .. } => Some(*old),
+            Self::ResolveClone { serial, .. } => Some(*serial),
+            Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
         }
     }
 
@@ -209,12 +346,29 @@ impl Action {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
         }
+        match self {
+            Self::MoveAuthClients { clients, realm } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.client_users.extend(clients.iter().map(|client| client.id));
+                needs.realms.insert(*realm);
+            }
+            Self::SetUserDisabled { user, .. } => {
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            Self::DeletePerson { user, clients } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
             Self::Register(registration) => {
                 registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
             }
@@ -227,7 +381,12 @@ impl Action {
             | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
+            | Self::UndeleteAuthClient { .. }
+            | Self::UndeleteDevice { .. }
+            | Self::PurgeDevice { .. }
+            | Self::Purge { .. }
             | Self::CreateCluster { .. }
+            | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
             | Self::UsersInSync(_)
@@ -240,7 +399,17 @@ impl Action {
             | Self::ExpireHeld { .. }
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
-            | Self::SetPrimary { .. } => false,
+            | Self::ResolveClone { .. }
+            | Self::SetPrimary { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

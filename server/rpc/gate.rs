@@ -19,11 +19,14 @@ use crate::feed::Feed;
 use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
 use crate::identity::revocations::{Identity, Revocations};
-use crate::identity::token::bearer_token;
+use crate::identity::token::{TokenHash, bearer_token};
 use crate::operation::OperationId;
-use crate::registry::Reach;
+use crate::registry::{AdminToken, Reach};
 use crate::store::Reading;
 use crate::writer::Operation;
+
+/// How long a stream that is watched goes on at most before the clock is read again: the clock of the machine may be set.
+const CLOCK_CHECK: Duration = Duration::from_mins(1);
 
 /// What the calls of all services share.
 #[derive(Clone, Debug)]
@@ -133,7 +136,8 @@ impl Gate {
     pub(super) fn shut_out(&self, caller: &Caller, peer: Option<Peer>) -> impl Future<Output = Reason> + Send + use<> {
         // Not the gate itself: a stream must not keep the services, and so the server, alive.
         let (revocations, identity) = (self.0.revocations.clone(), caller.identity());
-        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
+        let (clock, end) = (Arc::clone(&self.0.clock), caller.expires_at());
+        // A certificate may expire or lose its CA, and a token may expire, while the stream is open.
         let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
         async move {
             let certificate = async {
@@ -152,7 +156,15 @@ impl Gate {
                     _ => Reason::TokenInvalid,
                 }
             };
+            let expired = async {
+                let Some(end) = end else { return pending().await };
+                // The clock of the machine may be set meanwhile.
+                while clock.now() < end {
+                    tokio::time::sleep(end.since(clock.now()).min(CLOCK_CHECK)).await;
+                }
+            };
             tokio::select! {
+                () = expired => Reason::TokenInvalid,
                 reason = certificate => reason,
                 reason = revoked => reason,
             }
@@ -162,13 +174,19 @@ impl Gate {
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
     async fn identify<M>(&self, peer: Option<&Peer>, request: &Request<M>, at: Timestamp) -> Result<Caller, Failure> {
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
-            let name = self.0.store.admin(token.hash().0).await?.ok_or_else(|| refused(Reason::TokenInvalid))?;
-            let name = name.parse().unwrap_or_default();
-            return Ok(Caller::Admin(Arc::new(Admin { name, reach: Reach::Everything, read_only: false })));
+            let found = self.0.store.admin(token.hash().0).await?.filter(|token| token.is_usable(at));
+            return found
+                .map(|token| Caller::Admin(Arc::new(admin(token))))
+                .ok_or_else(|| refused(Reason::TokenInvalid));
         }
         let caller = peer.map_or(Ok(None), |peer| peer.caller(at)).map_err(refused)?;
         caller.ok_or_else(|| refused(Reason::CredentialsMissing))
     }
+}
+
+fn admin(token: AdminToken) -> Admin {
+    let AdminToken { hash, display_name, reach, read_only, expires_at, .. } = token;
+    Admin { hash: TokenHash(hash.0), name: display_name, reach, read_only, expires_at }
 }
 
 /// Whether a caller may make such a call, or why not.
@@ -193,8 +211,8 @@ fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
 /// The failure of a caller who could not be identified, or no longer is.
 pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
-        Reason::DeviceBanned => "the device was banned",
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
+        Reason::DeviceBanned => "the device was banned",
         Reason::CertificateExpired => "the client certificate is not valid at this time",
         Reason::CertificateNotTrusted => "the client certificate is not from a CA that the server trusts now",
         Reason::CertificateWithoutIdentity => "the client certificate names neither a serial number nor a relay",

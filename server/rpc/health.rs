@@ -10,9 +10,14 @@ const SERVICES: &[&str] = &[
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
+    "muster.v1.RealmService",
+    "muster.v1.SettingsService",
+    "muster.v1.UserService",
+    "muster.v1.AdminTokenService",
 ];
 
 /// What is reported.
@@ -35,7 +40,7 @@ impl Health {
     /// Says whether the store can be used.
     pub async fn report(&self, healthy: bool) {
         let status = if healthy { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -43,7 +48,7 @@ impl Health {
     /// Says that the server goes, and ends every watch: one that stays open would hold the server.
     pub async fn end(&mut self) {
         self.report(false).await;
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.clear_service_status(service).await;
         }
     }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
+use crate::identity::revocations::Identity;
+use crate::identity::token::TokenHash;
 use crate::operation::OperationId;
 use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
@@ -23,8 +25,8 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
-    /// The devices that were written, and whether they are banned now.
-    pub(super) bans: Vec<(SerialNumber, bool)>,
+    /// Those whose right to call may have changed, and whether they are shut out now.
+    pub(super) standing: Vec<(Identity, bool)>,
     /// The devices that were written and are deleted now, and by which operation.
     pub(super) removed: Vec<(OperationId, Device)>,
     /// The names of the realms that the debug events are about.
@@ -88,6 +90,8 @@ pub(super) async fn run(
             && let Some(device) = command.action.serial().and_then(|serial| state.devices.get(&serial))
         {
             match &result {
+                // A box whose key is held is not the device.
+                Ok(planned) if planned.refused.is_some() => {}
                 Ok(_) => seen.push((device.id, false)),
                 Err(_) if !device.is_active() => seen.push((device.id, true)),
                 Err(_) => {}
@@ -112,20 +116,25 @@ pub(super) async fn run(
             changes: super::notes::audit(&record.changes),
         }));
     }
-    let wrote = !audit.is_empty();
+    // When a box of a disputed serial number last called is no change that anybody made.
+    let wrote = !audit.is_empty() || state.device_keys.changed().next().is_some();
     if wrote {
         store.apply(&state, &audit, next_id).await?;
     } else {
         store.abandon().await?;
     }
-    let bans = if wrote {
-        state.devices.changed().map(|device| (device.serial, device.is_banned())).collect()
-    } else {
-        Vec::new()
-    };
+    let standing = if wrote { standing(&state) } else { Vec::new() };
     let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, bans, removed, realms })
+    Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
+}
+
+/// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.
+fn standing(state: &State) -> Vec<(Identity, bool)> {
+    let devices = state.devices.changed().map(|device| (Identity::Device(device.serial), device.is_banned()));
+    let tokens = state.admin_tokens.changed();
+    let tokens = tokens.map(|token| (Identity::AdminToken(TokenHash(token.hash.0)), token.revoked_at.is_some()));
+    devices.chain(tokens).collect()
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

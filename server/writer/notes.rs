@@ -14,8 +14,8 @@ use super::Operation;
 use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    Action, After, Answer, Change, Command, Item, Name, Outcome, Planned, RealmId, Record, Refusal, Subject,
-    SyncStatus, UserItem,
+    Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, RealmId, Record, Refusal,
+    Subject, SyncStatus, UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -128,6 +128,12 @@ fn unplaced(
                 into.push(user_event(operation, serial, item, now));
             }
         }
+        for item in &planned.answer.clients {
+            if item.outcome != Outcome::Unchanged || item.reason.is_some() {
+                into.push(client_event(operation, item, now));
+            }
+            into.extend(item.users.iter().map(|user| user_event(operation, None, user, now)));
+        }
     }
     let mut event = terminal(operation, serial, Code::Ok, now);
     event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
@@ -187,6 +193,17 @@ pub(crate) fn user_outcome(
     let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
     event.message = Cow::Owned(format!("user {} {}{detail}", item.username, outcome(item.outcome())));
     event.reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == item.reason);
+    event
+}
+
+/// What became of one auth client among those of several devices.
+fn client_event(operation: &Operation, item: &ClientItem, now: Timestamp) -> DebugEvent {
+    let mut event = event(operation, None, now);
+    event.level = level(item.outcome);
+    event.step = "auth_client";
+    event.vdom = Some(item.client.vdom);
+    event.message = Cow::Owned(format!("auth client {} {}", item.client.label, outcome(item.outcome)));
+    event.reason = item.reason;
     event
 }
 
@@ -281,11 +298,24 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
         return format!("user {} {}{done}", user.username, outcome(user.outcome));
     }
-    if matches!(answer.after, After::AuthClient(_)) {
-        return format!("auth client {}{done}", outcome(answer.outcome));
-    }
-    if let After::Cluster(cluster) = &answer.after {
-        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
+    let of_clients = || {
+        let moved = answer.clients.iter().filter(|item| item.outcome == Outcome::Updated).count();
+        let users = answer.clients.iter().map(|item| item.users.len()).sum::<usize>();
+        format!("{moved} of {} auth clients moved, {users} users merged or split", answer.clients.len())
+    };
+    let what = match &answer.after {
+        After::Nothing => None,
+        After::AuthClient(_) => Some("auth client".to_owned()),
+        After::Realm(realm) if !answer.clients.is_empty() => Some(format!("{}, realm {}", of_clients(), realm.name)),
+        After::Realm(realm) => Some(format!("realm {}", realm.name)),
+        After::AdminToken(_) => Some("admin token".to_owned()),
+        After::Settings(_) => Some("settings".to_owned()),
+        After::User(user) => Some(format!("user {}", user.username)),
+        After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
+    };
+    if let Some(what) = what {
+        return format!("{what} {}{done}", outcome(answer.outcome));
     }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
@@ -156,7 +156,7 @@ impl WriterTask {
                         self.report_health(true);
                     }
                     // Before the answer: whoever is told of a ban finds the device shut out.
-                    self.announce(applied.bans);
+                    self.announce(applied.standing);
                     if let Some(presence) = &self.presence {
                         applied
                             .removed
@@ -179,10 +179,10 @@ impl WriterTask {
         }
     }
 
-    /// Tells open calls of devices that were banned. Most batches ban nobody and let nobody in again.
-    fn announce(&self, bans: Vec<(SerialNumber, bool)>) {
-        let changes = bans.into_iter().map(|(serial, banned)| (Identity::Device(serial), banned));
-        self.revocations.settle(changes.filter(|(identity, banned)| *banned != self.revocations.is_revoked(identity)));
+    /// Tells open calls of those who were shut out. Most batches shut nobody out and let nobody in again.
+    fn announce(&self, standing: Vec<(Identity, bool)>) {
+        let changes = standing.into_iter();
+        self.revocations.settle(changes.filter(|(identity, out)| *out != self.revocations.is_revoked(identity)));
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.

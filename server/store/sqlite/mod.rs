@@ -1,12 +1,15 @@
 //! The embedded store: one SQLite file, one connection that writes, a few that read.
 
+mod admin_token;
 mod audit;
 mod auth_client;
 mod device;
+mod device_key;
 mod entity;
 mod held;
 mod load;
 mod read;
+mod read_admin;
 mod realm;
 mod recent;
 mod text;
@@ -24,7 +27,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{AuthClientId, DeviceId, Needs, State};
+use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -100,13 +103,19 @@ pub struct SqliteWriting {
 
 /// Everything that changed in the state.
 fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<'_>]) -> Writes<'q> {
+    writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
+    writes.remove::<User>(state.users.removed().map(|row| row.id.0));
+    writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
+    writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
     writes.write(state.settings.changed());
     writes.write(state.realms.changed());
     writes.write(state.clusters.changed());
     writes.write(state.devices.changed());
+    writes.write(state.device_keys.changed());
     writes.write(state.auth_clients.changed());
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());
+    writes.write(state.admin_tokens.changed());
     writes.write(state.held.changed());
     writes.write(audit.iter());
     writes
@@ -240,20 +249,24 @@ impl Writing for SqliteWriting {
 
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE admin_token SET revoked_at = $1 WHERE name = $2 AND hash <> $3 AND revoked_at IS NULL")
-            .bind(now.micros())
-            .bind(name)
-            .bind(hash.as_slice())
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query(
-            "INSERT INTO admin_token (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+            "UPDATE admin_token SET deleted_at = $1 WHERE display_name = $2 AND hash <> $3 AND deleted_at IS NULL",
+        )
+        .bind(now.micros())
+        .bind(name)
+        .bind(hash.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO admin_token (id, hash, display_name, created_at) SELECT next_id, $1, $2, $3 FROM register WHERE true \
+                ON CONFLICT (hash) DO NOTHING",
         )
         .bind(hash.as_slice())
         .bind(name)
         .bind(now.micros())
         .execute(&mut *transaction)
         .await?;
+        sqlx::query("UPDATE register SET next_id = next_id + 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 }
