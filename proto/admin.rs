@@ -85,6 +85,8 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The list of serial numbers that several keys claim.
+pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
 /// The list of admin tokens.
 pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
 /// The list of clusters.

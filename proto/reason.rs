@@ -246,6 +246,18 @@ reasons! {
     ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
     /// A device sent more debug lines than it may, or lines that are malformed.
     DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
+    /// The device that shall replace another one has users of its own.
+    ReplacementHasUsers, "REPLACEMENT_HAS_USERS", FailedPrecondition, "delete its auth clients first, or choose a box without users";
+    /// Another box with the same serial number and another key is in use.
+    CloneSuspected, "CLONE_SUSPECTED", FailedPrecondition, "an admin must look at both boxes and pick the right key with ResolveCloneCase";
+    /// The device calls with a new key, after its old one had been silent.
+    KeyChanged, "KEY_CHANGED", Ok, "nothing to do if the device has a new certificate; else look for the box that has it";
+    /// An admin picked the key of another box with this serial number.
+    KeyBanned, "KEY_BANNED", PermissionDenied, "an admin may pick this key with ResolveCloneCase; a cloned VM needs a serial number of its own";
+    /// No second key ever claimed this serial number.
+    CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
+    /// No box ever called with this key.
+    CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
 }
 
 impl fmt::Display for Reason {

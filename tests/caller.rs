@@ -2,6 +2,7 @@
 
 use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::clone_service_client::CloneServiceClient;
 use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
@@ -88,6 +89,12 @@ impl Caller {
     #[must_use]
     pub fn device_admin(&self) -> DeviceAdminServiceClient<Connection> {
         DeviceAdminServiceClient::new(self.connection())
+    }
+
+    /// The boxes that claim one serial number, for admins.
+    #[must_use]
+    pub fn clones(&self) -> CloneServiceClient<Connection> {
+        CloneServiceClient::new(self.connection())
     }
 
     /// The realms, for admins.

@@ -72,6 +72,20 @@ pub enum Action {
         /// Only if this is its etag.
         etag: Option<String>,
     },
+    /// An admin replaces a box by another one.
+    ReplaceDevice {
+        /// The box that goes.
+        old: SerialNumber,
+        /// The box that takes its place.
+        new: SerialNumber,
+    },
+    /// An admin picks the key of a device.
+    ResolveClone {
+        /// The device.
+        serial: SerialNumber,
+        /// The SHA-256 of the key.
+        key: [u8; 32],
+    },
     /// An admin makes a cluster.
     CreateCluster {
         /// Its name; empty for the serial number of the primary.
@@ -240,6 +254,8 @@ impl Action {
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
+            Self::ReplaceDevice { old, .. } => Some(*old),
+            Self::ResolveClone { serial, .. } => Some(*serial),
             Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
             | Self::CreateRealm(_)
@@ -326,6 +342,7 @@ impl Action {
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
             | Self::CreateCluster { .. }
+            | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
             | Self::AddUser(_)
@@ -337,6 +354,7 @@ impl Action {
             | Self::ExpireHeld { .. }
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
+            | Self::ResolveClone { .. }
             | Self::SetPrimary { .. }
             | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }

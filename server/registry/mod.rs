@@ -17,6 +17,7 @@ mod admin_token;
 mod answer;
 mod auth_client;
 mod channel;
+mod clone;
 mod cluster;
 mod command;
 mod configure;
@@ -35,6 +36,7 @@ mod quota;
 mod reach;
 mod realm;
 mod realms;
+mod replace;
 mod report;
 mod secret_hash;
 mod settings;
@@ -56,6 +58,7 @@ pub use answer::{
     Subject, SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
+pub use clone::{DeviceKey, KeyState};
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use contact::may_call;
@@ -109,7 +112,7 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context).and_then(|mut planned| {
+    let mut result = checked(state, action, context).and_then(|mut planned| {
         planned.records.extend(settle::settle(state, context)?);
         if let After::Realm(realm) = &mut planned.answer.after
             && let Some(counted) = state.realms.get(&realm.id)
@@ -145,6 +148,20 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     result
 }
 
+/// Works a command out, unless the key of the device that calls is held.
+fn checked(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    match clone::check(state, action, context)? {
+        clone::Verdict::Passed(None) => decide(state, action, context),
+        clone::Verdict::Passed(Some((record, reason))) => {
+            let mut planned = decide(state, action, context)?;
+            planned.answer.reason = planned.answer.reason.or(reason);
+            planned.records.push(record);
+            Ok(planned)
+        }
+        clone::Verdict::Held(planned) => Ok(*planned),
+    }
+}
+
 fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
     match action {
         Action::Register(registration) => report::register(state, registration, context),
@@ -169,6 +186,8 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
+        Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::CreateRealm(new) => realms::create(state, new, context),
         Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_proto::admin::{DEVICES, PRESENCE, Position, Query, device_name};
 use muster_proto::channel::DebugWish;
 use muster_proto::v1::device_admin_service_server::DeviceAdminService;
-use muster_proto::{Check, Reason, SerialNumber, Text, v1};
+use muster_proto::{Check, Invalid, Reason, SerialNumber, Text, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
@@ -19,6 +19,7 @@ use crate::writer::Writer;
 
 const LIST: Method = method("DeviceAdminService/ListDevices");
 const GET: Method = method("DeviceAdminService/GetDevice");
+const REPLACE: Method = method("DeviceAdminService/ReplaceDevice");
 const DELETE: Method = method("DeviceAdminService/DeleteDevice");
 const PRESENT: Method = method("DeviceAdminService/ListPresence");
 const SYNC: Method = method("DeviceAdminService/RequestSync");
@@ -177,5 +178,33 @@ impl DeviceAdminService for DeviceAdmin {
             })
         };
         self.gate.unary(&DEBUG, request, work).await
+    }
+
+    async fn replace_device(
+        &self,
+        request: Request<v1::ReplaceDeviceRequest>,
+    ) -> Result<Response<v1::ReplaceDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::ReplaceDeviceRequest| {
+            let old = device_name(&message.name)?;
+            let field = "replacement_serial_number";
+            let new: SerialNumber = message
+                .replacement_serial_number
+                .parse()
+                .map_err(|error| Invalid::field(field, Reason::SerialNumberMalformed, error))?;
+            if new == old {
+                return Err(Invalid::field(field, Reason::FieldInvalid, "must be another serial number").into());
+            }
+            call.concerns(old);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::ReplaceDevice { old, new }, options).await?;
+            Ok(v1::ReplaceDeviceResponse {
+                operation_id: call.operation().id.to_string(),
+                outcome: answer.outcome.into(),
+                reason: answer.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+                vdoms: answer.items.iter().map(wire::item).collect(),
+                plan_id: wire::plan(&answer),
+            })
+        };
+        self.gate.unary(&REPLACE, request, work).await
     }
 }

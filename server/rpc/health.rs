@@ -10,6 +10,7 @@ const SERVICES: &[&str] = &[
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",

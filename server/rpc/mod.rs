@@ -5,6 +5,7 @@ mod admin_token;
 mod auth_client;
 mod call;
 mod channel;
+mod clone;
 mod cluster;
 mod debug_log;
 mod device;
@@ -32,6 +33,7 @@ use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
+use muster_proto::v1::clone_service_server::CloneServiceServer;
 use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
@@ -94,6 +96,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let clones = clone::Clones { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let realms = realm::Realms { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let settings = settings::SettingsAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
@@ -114,6 +117,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(CloneServiceServer::new(clones).max_decoding_message_size(MAX_REQUEST))
         .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))

@@ -13,8 +13,8 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, Realm,
-    Settings, State, User, UserId, UserRef,
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, Name, Needs,
+    Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -91,6 +91,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of devices that several keys claim, with one more if there is a next page; and how many there are in all.
+    async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError>;
+
+    /// The keys that claim a serial number, the earliest first; none if there never was more than one.
+    async fn device_keys(&self, serial: SerialNumber) -> Result<Vec<DeviceKey>, StoreError>;
+
     /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
 
@@ -132,6 +138,17 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+}
+
+/// A device that several keys claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloneCase {
+    /// The id of the device.
+    pub device: i64,
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// The keys, the earliest first.
+    pub keys: Vec<DeviceKey>,
 }
 
 /// An auth client as admins see it.

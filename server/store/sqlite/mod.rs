@@ -4,6 +4,7 @@ mod admin_token;
 mod audit;
 mod auth_client;
 mod device;
+mod device_key;
 mod entity;
 mod held;
 mod load;
@@ -135,6 +136,7 @@ impl Writing for SqliteWriting {
         writes.write(state.realms.changed());
         writes.write(state.clusters.changed());
         writes.write(state.devices.changed());
+        writes.write(state.device_keys.changed());
         writes.write(state.auth_clients.changed());
         writes.write(state.users.changed());
         writes.write(state.user_refs.changed());

@@ -7,11 +7,12 @@ use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, Reading, StoreError, UserRow};
+use super::super::{AuthClientRow, CloneCase, Reading, StoreError, UserRow};
 use super::entity::{Entity, parse};
 use super::load;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId, Realm, Settings, User, UserId,
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, Realm, Settings, User,
+    UserId,
 };
 
 /// The connections that read.
@@ -225,6 +226,21 @@ fn held_removals() -> List {
     }
 }
 
+/// Devices that several keys claim; one that an admin decided counts as deleted.
+const CLONE_CASES_FROM: &str = "(SELECT DISTINCT device.id AS id, device.serial AS serial, \
+    CASE WHEN device.disputed THEN NULL ELSE 1 END AS deleted_at \
+    FROM device_key JOIN device ON device.serial = device_key.serial) AS clone_case";
+
+fn clone_cases() -> List {
+    List {
+        columns: "clone_case.id, clone_case.serial".to_owned(),
+        from: CLONE_CASES_FROM,
+        table: "clone_case",
+        fields: &[("serial_number", "clone_case.serial")],
+        in_realms: None,
+    }
+}
+
 fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
     let mut cluster = Cluster::read(row)?;
     let members: &str = row.try_get(Cluster::COLUMNS.len())?;
@@ -262,6 +278,23 @@ impl Reading for SqliteReading {
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError> {
         let (page, total) = self.list(&auth_clients(), query).await?;
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError> {
+        let (page, total) = self.list(&clone_cases(), query).await?;
+        let mut cases = Vec::with_capacity(page.len());
+        for row in page {
+            let serial = parse::<SerialNumber>(&row, 1, "device", "serial")?;
+            cases.push(CloneCase { device: row.try_get(0)?, serial, keys: self.device_keys(serial).await? });
+        }
+        Ok((cases, total))
+    }
+
+    async fn device_keys(&self, serial: SerialNumber) -> Result<Vec<DeviceKey>, StoreError> {
+        let columns = DeviceKey::columns();
+        let text = format!("SELECT {columns} FROM device_key WHERE serial = ? ORDER BY first_seen_at, id");
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_all(&self.pool).await?;
+        found.iter().map(DeviceKey::read).collect()
     }
 
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
