@@ -4,6 +4,7 @@
 //! person whom other auth clients of the old realm refer to stays there. Nobody is dropped without being listed.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use muster_proto::{Reason, Text, UserKey, Username};
 
@@ -341,7 +342,7 @@ fn detail(fate: &Fate, person: &User, staying: i64, from: &Realm, to: &Realm) ->
     };
     if let Fate::Merges(there) | Fate::Returns(there) = fate {
         if there.username != person.username && matches!(fate, Fate::Merges(_)) {
-            text.push_str(&format!("; it is spelled {}, no longer {}", there.username, person.username));
+            let _ = write!(text, "; it is spelled {}, no longer {}", there.username, person.username);
         }
         text.push_str(match (person.disabled, there.disabled) {
             (true, false) => "; the one that comes is disabled, and so the one that is kept is disabled now",
