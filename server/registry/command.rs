@@ -8,7 +8,10 @@ use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, RealmId, SecretHash, State};
+use super::{
+    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
+    Verdict,
+};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,34 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin removes a deleted device for good.
+    PurgeDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// The retention time of something has ended.
+    Purge {
+        /// The device, if it is about one.
+        serial: Option<SerialNumber>,
+        /// Whose auth clients it is about.
+        owner: OwnerId,
+    },
+    /// An admin brings a deleted auth client back, or its users.
+    UndeleteAuthClient {
+        /// The device.
+        serial: SerialNumber,
+        /// The VDOM.
+        vdom: VdomName,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a deleted device back.
+    UndeleteDevice {
+        /// The device.
+        serial: SerialNumber,
     },
     /// An admin replaces a box by another one.
     ReplaceDevice {
@@ -138,6 +169,8 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+        /// What it means, and why.
+        verdict: Verdict,
     },
     /// An admin makes a realm.
     CreateRealm(NewRealm),
@@ -250,6 +283,9 @@ impl Action {
             | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
+            | Self::UndeleteAuthClient { serial, .. }
+            | Self::UndeleteDevice { serial }
+            | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
@@ -267,7 +303,7 @@ impl Action {
             | Self::UpdateAuthClient { .. }
             | Self::SetUserDisabled { .. }
             | Self::DeletePerson { .. } => None,
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
         }
     }
 
@@ -341,6 +377,10 @@ impl Action {
             | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
+            | Self::UndeleteAuthClient { .. }
+            | Self::UndeleteDevice { .. }
+            | Self::PurgeDevice { .. }
+            | Self::Purge { .. }
             | Self::CreateCluster { .. }
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
