@@ -245,6 +245,12 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
         let Self { data, settings, boxes } = self;
