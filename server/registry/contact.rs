@@ -66,7 +66,7 @@ pub(super) fn make_present(
     Ok(Outcome::Restored)
 }
 
-fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
+pub(super) fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
     Device {
         id: DeviceId(context.id()),
         serial,
