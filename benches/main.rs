@@ -9,6 +9,7 @@ mod fleet;
 mod load;
 mod servers;
 mod table;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
+        users::measure(&servers, &mut table).await?;
         feed::measure(&servers, &mut table).await?;
         drop(servers);
         channels::measure(&mut table, args.channels, args.boxes).await?;
