@@ -314,6 +314,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::Settings(_) => Some("settings".to_owned()),
         After::User(user) => Some(format!("user {}", user.username)),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::Finding(finding) => return format!("explained: {}", finding.message),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };
     if let Some(what) = what {
