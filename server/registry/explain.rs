@@ -324,6 +324,9 @@ fn never(
         && state.device(serial)?.is_some()
         && !may_add(state, serial, vdom)?
     {
+        if state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Rejected) {
+            return Ok(Finding::of(&rejected(state, serial)?));
+        }
         let waits =
             state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Waiting && entry.vdoms.contains(&vdom));
         let (verdict, message) = if waits {
