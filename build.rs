@@ -12,6 +12,7 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/channel.proto",
     "muster/v1/device_service.proto",
     "muster/v1/device_users.proto",
+    "muster/v1/user_sync.proto",
     "muster/v1/auth_client_service.proto",
     "muster/v1/device_admin_service.proto",
     "muster/v1/clone_service.proto",
@@ -21,6 +22,8 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/settings_service.proto",
     "muster/v1/user_service.proto",
     "muster/v1/admin_token_service.proto",
+    "muster/v1/lobby_service.proto",
+    "muster/v1/admission_rule_service.proto",
     "muster/v1/held_removal_service.proto",
 ];
 const FEED_FILE: &str = "muster/v1/debug_log_service.proto";

@@ -6,11 +6,11 @@ use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
-use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
+use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
-    Verdict,
+    AdminTokenId, Admission, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash,
+    State, Verdict,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -46,6 +46,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users found that the digests are equal.
+    UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -234,6 +236,27 @@ pub enum Action {
         /// The auth clients that referred to it when it was looked up.
         clients: Vec<NamedClient>,
     },
+    /// An admin lets in who waits in the lobby.
+    ApproveLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// The realm that it goes to, if one is named.
+        realm: Option<RealmRef>,
+    },
+    /// An admin sends away who waits in the lobby.
+    RejectLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin replaces the admission rules.
+    UpdateAdmission {
+        /// The rules as they are to be.
+        new: Admission,
+        /// Only if this is the etag of those that are there.
+        etag: Option<String>,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -270,10 +293,12 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
+            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -310,8 +335,9 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
-            || self.user().is_some()
+        let of_device =
+            matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
+        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -338,6 +364,7 @@ impl Action {
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        needs.lobby.extend(self.serial());
         if self.is_from_device() {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
@@ -364,7 +391,11 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
                 registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
             }
@@ -385,6 +416,7 @@ impl Action {
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,

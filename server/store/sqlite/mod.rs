@@ -8,6 +8,7 @@ mod device_key;
 mod entity;
 mod held;
 mod load;
+mod lobby;
 mod read;
 mod read_admin;
 mod realm;
@@ -20,13 +21,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::user_sync::Kinds;
+use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{AuthClient, Device, DeviceId, Needs, State, User, UserRef};
+use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -63,7 +65,12 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .map_err(|error| open(explain(&error)))?;
     let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM device").fetch_all(&mut connection).await?;
     let known = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
-    Ok((SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known) }, SqliteReading::new(reading)))
+    let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM lobby").fetch_all(&mut connection).await?;
+    let lobby = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
+    Ok((
+        SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known, lobby) },
+        SqliteReading::new(reading),
+    ))
 }
 
 fn explain(error: &sqlx::Error) -> String {
@@ -100,6 +107,28 @@ pub struct SqliteWriting {
     recent: Recent,
 }
 
+/// Everything that changed in the state.
+fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<'_>]) -> Writes<'q> {
+    writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
+    writes.remove::<User>(state.users.removed().map(|row| row.id.0));
+    writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
+    writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
+    writes.write(state.settings.changed());
+    writes.write(state.realms.changed());
+    writes.write(state.clusters.changed());
+    writes.write(state.devices.changed());
+    writes.write(state.device_keys.changed());
+    writes.write(state.auth_clients.changed());
+    writes.write(state.users.changed());
+    writes.write(state.user_refs.changed());
+    writes.write(state.admin_tokens.changed());
+    writes.write(state.admission.changed());
+    writes.write(state.lobby.changed());
+    writes.write(state.held.changed());
+    writes.write(audit.iter());
+    writes
+}
+
 /// How many texts are kept; shapes beyond that are rare, and made anew.
 const MAX_TEXTS: usize = 512;
 
@@ -119,6 +148,18 @@ impl SqliteWriting {
     }
 }
 
+impl SqliteWriting {
+    /// Notes when those who wait last called, and how often they were turned away. An id alone tells what it is of.
+    async fn touch_lobby(&mut self, seen: &[(DeviceId, Seen)]) -> Result<(), StoreError> {
+        let text = "UPDATE lobby SET last_seen_at = max(last_seen_at, ?), attempts = attempts + ? WHERE id = ?";
+        for (id, seen) in seen.iter().filter(|(_, seen)| seen.refused > 0) {
+            let query = sqlx::query(text).bind(seen.at.micros()).bind(seen.refused).bind(id.0);
+            query.execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Writing for SqliteWriting {
     async fn next_id(&mut self) -> Result<i64, StoreError> {
@@ -131,22 +172,7 @@ impl Writing for SqliteWriting {
     }
 
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
-        let mut writes = Writes::new(false);
-        writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
-        writes.remove::<User>(state.users.removed().map(|row| row.id.0));
-        writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
-        writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
-        writes.write(state.settings.changed());
-        writes.write(state.realms.changed());
-        writes.write(state.clusters.changed());
-        writes.write(state.devices.changed());
-        writes.write(state.device_keys.changed());
-        writes.write(state.auth_clients.changed());
-        writes.write(state.users.changed());
-        writes.write(state.user_refs.changed());
-        writes.write(state.admin_tokens.changed());
-        writes.write(state.held.changed());
-        writes.write(audit.iter());
+        let writes = writes_of(Writes::new(false), state, audit);
         let text = self.text(&writes);
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
             // The statement that failed left the transaction open, unless SQLite ended it itself.
@@ -156,6 +182,49 @@ impl Writing for SqliteWriting {
         }
         self.recent.note_all(state);
         Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn stage(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
+        let writes = writes_of(Writes::new(true), state, audit);
+        let text = self.text(&writes);
+        writes.query(text, next_id).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn commit(&mut self, state: &State) -> Result<(), StoreError> {
+        if let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await {
+            self.rollback(state).await?;
+            return Err(error.into());
+        }
+        self.recent.note_all(state);
+        Ok(())
+    }
+
+    async fn rollback(&mut self, state: &State) -> Result<(), StoreError> {
+        // SQLite may have ended it itself; what was read within it may be what no longer is.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        self.recent.doubt(state);
+        Ok(())
+    }
+
+    async fn present_users(
+        &mut self,
+        client: AuthClientId,
+        kinds: Kinds,
+        after: &UserKey,
+    ) -> Result<Vec<(UserKey, Username)>, StoreError> {
+        let text = "SELECT user_key, username FROM user_ref WHERE auth_client_id = ? AND user_key > ? \
+                    AND deleted_at IS NULL AND (? & (1 << kind)) <> 0 ORDER BY user_key LIMIT 4096";
+        let query = sqlx::query(text).bind(client.0).bind(after.as_str()).bind(i64::from(kinds.mask()));
+        let rows = query.fetch_all(&mut self.connection).await?;
+        let read =
+            |row| Ok((UserKey::new(sqlx::Row::try_get(row, 0)?), entity::parse(row, 1, "user_ref", "username")?));
+        rows.iter().map(read).collect()
     }
 
     async fn abandon(&mut self) -> Result<(), StoreError> {
@@ -177,6 +246,9 @@ impl Writing for SqliteWriting {
                 query.bind(device.0).bind(seen.at.micros()).bind(seen.refused)
             });
             pad(query, (count - seen.len()) * 3).execute(&mut self.connection).await?;
+            if self.recent.anybody_waited() {
+                self.touch_lobby(seen).await?;
+            }
         }
         Ok(())
     }
