@@ -1,5 +1,6 @@
 //! The writer, over a real database file.
 
+mod realms;
 mod user_sync;
 
 use std::collections::HashMap;
