@@ -28,6 +28,7 @@ mod ha;
 mod held;
 mod ids;
 mod key;
+mod license;
 mod merge;
 mod moves;
 mod people;
@@ -66,6 +67,7 @@ pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use license::{License, LicenseItem};
 pub use muster_proto::UserAttributes;
 pub use people::NamedUser;
 pub use reach::Reach;
@@ -186,6 +188,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::ImportLicenses(rows) => license::import(state, rows, context),
+        Action::ReleaseLicense(number) => license::release(state, number, context),
+        Action::DeleteLicense(number) => license::delete(state, number, context),
         Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
         Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
