@@ -168,6 +168,8 @@ reasons! {
     MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// The device or VDOM is banned, and that is kept.
+    BanKept, "BAN_KEPT", Ok, "nothing to do; undelete it first if its ban is to end";
     /// A confirmation is of other removals than the sync asks for; these are held.
     ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
     /// An admin decided that what the device asks to remove stays.

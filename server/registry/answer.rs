@@ -141,6 +141,8 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How many references to users are gone for good.
+    pub purged_users: i64,
     /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
     pub standing: Option<Standing>,
     /// The removals of the command that wait for a confirmation, or for an admin.
@@ -162,6 +164,7 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            purged_users: 0,
             standing: None,
             held: None,
             plan: None,

@@ -9,7 +9,10 @@ use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, RealmId, SecretHash, State};
+use super::{
+    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
+    Verdict,
+};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,34 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin removes a deleted device for good.
+    PurgeDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// The retention time of something has ended.
+    Purge {
+        /// The device, if it is about one.
+        serial: Option<SerialNumber>,
+        /// Whose auth clients it is about.
+        owner: OwnerId,
+    },
+    /// An admin brings a deleted auth client back, or its users.
+    UndeleteAuthClient {
+        /// The device.
+        serial: SerialNumber,
+        /// The VDOM.
+        vdom: VdomName,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a deleted device back.
+    UndeleteDevice {
+        /// The device.
+        serial: SerialNumber,
     },
     /// An admin imports licences.
     ImportLicenses(Vec<LicenseRow>),
@@ -145,6 +176,8 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+        /// What it means, and why.
+        verdict: Verdict,
     },
     /// An admin makes a realm.
     CreateRealm(NewRealm),
@@ -257,6 +290,9 @@ impl Action {
             | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
+            | Self::UndeleteAuthClient { serial, .. }
+            | Self::UndeleteDevice { serial }
+            | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
@@ -277,7 +313,7 @@ impl Action {
             | Self::UpdateAuthClient { .. }
             | Self::SetUserDisabled { .. }
             | Self::DeletePerson { .. } => None,
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
         }
     }
 
@@ -353,6 +389,10 @@ impl Action {
             | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
+            | Self::UndeleteAuthClient { .. }
+            | Self::UndeleteDevice { .. }
+            | Self::PurgeDevice { .. }
+            | Self::Purge { .. }
             | Self::CreateCluster { .. }
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }

@@ -9,7 +9,7 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
 //!   change of users goes through), `user_calls`, `channel`; `quota`; what admins do: `realms`,
 //!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
@@ -33,6 +33,7 @@ mod merge;
 mod moves;
 mod people;
 mod plan_id;
+mod purge;
 mod quota;
 mod reach;
 mod realm;
@@ -45,6 +46,7 @@ mod settle;
 mod state;
 mod table;
 mod tombstone;
+mod undelete;
 mod user;
 mod user_calls;
 mod users;
@@ -63,6 +65,7 @@ pub use clone::{DeviceKey, KeyState};
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use contact::may_call;
+pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
@@ -177,8 +180,17 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
         Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
         Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
-        Action::DeleteAuthClient { serial, vdom, etag } => {
-            delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        Action::DeleteAuthClient { serial, vdom, etag, verdict } => {
+            delete::auth_client(state, *serial, *vdom, etag.as_deref(), verdict, context)
+        }
+        Action::UndeleteAuthClient { serial, vdom, etag } => {
+            undelete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        }
+        Action::PurgeDevice { serial } => purge::device(state, *serial, context),
+        Action::Purge { serial, owner } => purge::overdue(state, *serial, *owner, context),
+        Action::UndeleteDevice { serial } => undelete::device(state, *serial, context),
+        Action::DeleteDevice { serial, generation, verdict } => {
+            delete::device(state, *serial, *generation, verdict, context)
         }
         Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
         Action::RenameCluster { cluster, name, etag } => {
@@ -193,7 +205,6 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeleteLicense(number) => license::delete(state, number, context),
         Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
         Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
-        Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
         Action::CreateRealm(new) => realms::create(state, new, context),
         Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
         Action::DeleteRealm { realm, etag } => realms::delete(state, *realm, etag.as_deref(), context),

@@ -13,6 +13,7 @@ mod quota;
 mod realms;
 mod report;
 mod settings;
+mod undelete;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
 use muster_proto::{MAX_VDOMS, Reason, SerialNumber, Text, VdomName, digest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_proto::admin::{AUTH_CLIENTS, AuthClientName, Position, Query};
 use muster_proto::realms::AuthClientChange;
 use muster_proto::v1::auth_client_service_server::AuthClientService;
-use muster_proto::{Reason, v1};
+use muster_proto::{Reason, SerialNumber, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
@@ -14,6 +14,7 @@ use super::realm::find_realm;
 use super::status::Failure;
 use super::wire::{self, etag, options};
 use super::wire_admin;
+use super::wire_deleting::{self, verdict};
 use crate::registry::Action;
 use crate::store::{AuthClientRow, Reading};
 use crate::writer::Writer;
@@ -21,6 +22,7 @@ use crate::writer::Writer;
 const LIST: Method = method("AuthClientService/ListAuthClients");
 const GET: Method = method("AuthClientService/GetAuthClient");
 const DELETE: Method = method("AuthClientService/DeleteAuthClient");
+const UNDELETE: Method = method("AuthClientService/UndeleteAuthClient");
 const UPDATE: Method = method("AuthClientService/UpdateAuthClient");
 
 /// The service.
@@ -37,6 +39,16 @@ impl AuthClients {
         let found = self.store.auth_client(name).await?.filter(|row| call.may_see(row.client.realm));
         found.ok_or_else(|| Failure::new(Reason::AuthClientUnknown, format!("there never was {name}")))
     }
+}
+
+/// The device of an auth client that is to be changed.
+fn of_device(call: &mut Call, row: &AuthClientRow) -> Result<SerialNumber, Failure> {
+    let Some(serial) = row.serial else {
+        let message = "its users are on another auth client now, and nothing is left of it";
+        return Err(Failure::new(Reason::AuthClientUnknown, message));
+    };
+    call.concerns(serial);
+    Ok(serial)
 }
 
 /// Where the page behind `row` starts.
@@ -88,18 +100,30 @@ impl AuthClientService for AuthClients {
     ) -> Result<Response<v1::DeleteAuthClientResponse>, Status> {
         let work = async |call: &mut Call, message: v1::DeleteAuthClientRequest| {
             // Which device and VDOM an id stands for never changes, so the writer can be asked by these.
+            let verdict = verdict(message.mode, &message.why)?;
             let row = self.find(call, &message.name).await?;
-            let Some(serial) = row.serial else {
-                let message = "its users are on another auth client now, and nothing is left to delete";
-                return Err(Failure::new(Reason::AuthClientUnknown, message));
-            };
-            call.concerns(serial);
+            let serial = of_device(call, &row)?;
             let options = options(message.validate_only, &message.plan_id);
-            let action = Action::DeleteAuthClient { serial, vdom: row.client.vdom, etag: etag(message.etag) };
+            let action = Action::DeleteAuthClient { serial, vdom: row.client.vdom, etag: etag(message.etag), verdict };
             let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::auth_client_deleted(call.operation().id, &answer, row))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn undelete_auth_client(
+        &self,
+        request: Request<v1::UndeleteAuthClientRequest>,
+    ) -> Result<Response<v1::UndeleteAuthClientResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UndeleteAuthClientRequest| {
+            let row = self.find(call, &message.name).await?;
+            let serial = of_device(call, &row)?;
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::UndeleteAuthClient { serial, vdom: row.client.vdom, etag: etag(message.etag) };
+            let answer = call.submit(&self.writer, action, options).await?;
+            Ok(wire_deleting::auth_client_undeleted(call.operation().id, &answer, row))
+        };
+        self.gate.unary(&UNDELETE, request, work).await
     }
 
     async fn update_auth_client(

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
+use super::wire_deleting::{self, verdict};
 use crate::presence::Presence;
 use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
@@ -21,6 +22,8 @@ const LIST: Method = method("DeviceAdminService/ListDevices");
 const GET: Method = method("DeviceAdminService/GetDevice");
 const REPLACE: Method = method("DeviceAdminService/ReplaceDevice");
 const DELETE: Method = method("DeviceAdminService/DeleteDevice");
+const UNDELETE: Method = method("DeviceAdminService/UndeleteDevice");
+const PURGE: Method = method("DeviceAdminService/PurgeDevice");
 const PRESENT: Method = method("DeviceAdminService/ListPresence");
 const SYNC: Method = method("DeviceAdminService/RequestSync");
 const DEBUG: Method = method("DeviceAdminService/SetDeviceDebug");
@@ -92,12 +95,41 @@ impl DeviceAdminService for DeviceAdmin {
         let work = async |call: &mut Call, message: v1::DeleteDeviceRequest| {
             let serial = device_name(&message.name)?;
             call.concerns(serial);
-            let action = Action::DeleteDevice { serial, generation: message.generation };
+            let verdict = verdict(message.mode, &message.why)?;
+            let action = Action::DeleteDevice { serial, generation: message.generation, verdict };
             let options = options(message.validate_only, &message.plan_id);
             let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn undelete_device(
+        &self,
+        request: Request<v1::UndeleteDeviceRequest>,
+    ) -> Result<Response<v1::UndeleteDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UndeleteDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::UndeleteDevice { serial }, options).await?;
+            Ok(wire_deleting::device_undeleted(call.operation().id, &answer))
+        };
+        self.gate.unary(&UNDELETE, request, work).await
+    }
+
+    async fn purge_device(
+        &self,
+        request: Request<v1::PurgeDeviceRequest>,
+    ) -> Result<Response<v1::PurgeDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::PurgeDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::PurgeDevice { serial }, options).await?;
+            Ok(wire_deleting::device_purged(call.operation().id, &answer))
+        };
+        self.gate.unary(&PURGE, request, work).await
     }
 
     async fn list_presence(

@@ -25,6 +25,7 @@ mod unhandled;
 mod user;
 mod wire;
 mod wire_admin;
+mod wire_deleting;
 
 use std::sync::Arc;
 use std::time::Duration;

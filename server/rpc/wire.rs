@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_proto::{SerialNumber, Timestamp, v1};
 
+use super::wire_deleting;
 use crate::operation::OperationId;
 use crate::registry::{
     After, Answer, AuthClient, Cluster, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options, UserItem,
@@ -302,6 +303,7 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
         delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        tombstone: deleted.as_deref().map(wire_deleting::tombstone),
         alias: row.client.alias.to_string(),
         users: row.client.users,
         cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
@@ -328,6 +330,9 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        tombstone: device.deleted.as_deref().map(wire_deleting::tombstone),
+        recontact_attempts: device.contacts,
+        last_recontact_time: (device.contacts > 0).then(|| device.last_seen_at.into()),
         last_seen_time: Some(last_seen(device, presence.as_ref()).into()),
         presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),

@@ -15,7 +15,7 @@ pub use sqlite::open_sqlite;
 use crate::operation::OperationId;
 use crate::registry::{
     AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, License, Name,
-    Needs, Realm, Settings, State, User, UserId, UserRef,
+    Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -145,6 +145,9 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+
+    /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
+    async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
 }
 
 /// A licence as admins see it.

@@ -261,7 +261,8 @@ fn a_secondary_that_goes_standalone_starts_afresh_and_a_primary_takes_everything
 fn the_next_member_speaks_for_the_cluster_when_the_primary_is_deleted() {
     let mut register = Register::pair();
     register.add_user(A, "a", "ann");
-    let delete = |serial| Action::DeleteDevice { serial: box_of(serial), generation: None };
+    let delete =
+        |serial| Action::DeleteDevice { serial: box_of(serial), generation: None, verdict: Verdict::default() };
     let answer = register.answer(delete(A));
     assert_eq!((answer.outcome, items(&answer)), (Outcome::Removed, String::new()));
     assert_eq!((register.cluster().primary, register.cluster().epoch), (box_of(B), 2));

@@ -27,7 +27,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{DeviceId, Needs, State};
+use crate::registry::{AuthClient, Device, DeviceId, Needs, State, User, UserRef};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -133,6 +133,10 @@ impl Writing for SqliteWriting {
 
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
         let mut writes = Writes::new(false);
+        writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
+        writes.remove::<User>(state.users.removed().map(|row| row.id.0));
+        writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
+        writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
         writes.write(state.settings.changed());
         writes.write(state.realms.changed());
         writes.write(state.clusters.changed());

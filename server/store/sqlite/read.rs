@@ -12,7 +12,7 @@ use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, U
 use super::entity::{Entity, parse};
 use super::load;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, License, Realm,
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, License, OwnerId, Realm,
     Settings, User, UserId,
 };
 
@@ -137,6 +137,21 @@ pub(super) const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON devi
 const OWNER_SERIAL: &str = "coalesce(device.serial, cluster.primary_serial, '')";
 /// How an auth client is found by the serial number of its device, or of any member of its cluster.
 const BY_SERIAL: &str = "auth_client.owner_id IN (SELECT coalesce(cluster_id, id) FROM device WHERE serial";
+
+/// What the purge finds work on, by indexes that have deleted rows alone. What is banned is kept, and so is the device of a banned VDOM: neither
+/// is found once everything else of it is gone.
+const PURGEABLE: &str = "WITH due (at) AS (SELECT ?1 - retention_days * 86400000000 FROM settings) \
+    SELECT serial, coalesce(cluster_id, id) FROM device, due \
+        WHERE device.deleted_at <= due.at AND json_extract(device.tombstone, '$.mode') <> 2 \
+        AND NOT EXISTS (SELECT 1 FROM auth_client WHERE owner_id = coalesce(device.cluster_id, device.id) \
+            AND json_extract(auth_client.tombstone, '$.mode') = 2) \
+    UNION SELECT device.serial, owner_id FROM due JOIN auth_client ON auth_client.removed_at <= due.at \
+        LEFT JOIN device ON device.id = owner_id \
+    UNION SELECT device.serial, owner_id FROM due JOIN auth_client ON auth_client.deleted_at <= due.at \
+        AND json_extract(auth_client.tombstone, '$.mode') <> 2 LEFT JOIN device ON device.id = owner_id \
+    UNION SELECT device.serial, owner_id FROM due JOIN user_ref ON user_ref.deleted_at <= due.at \
+        JOIN auth_client ON auth_client.id = user_ref.auth_client_id LEFT JOIN device ON device.id = owner_id \
+    LIMIT ?2";
 
 /// The columns of [`auth_client_row`], in its order.
 pub(super) fn auth_client_columns() -> String {
@@ -401,5 +416,15 @@ impl Reading for SqliteReading {
         );
         let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
         rows.iter().map(Held::read).collect()
+    }
+
+    async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError> {
+        let rows = sqlx::query(PURGEABLE).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let serial: Option<&str> = row.try_get(0)?;
+                Ok((serial.map(super::load::serial).transpose()?, OwnerId(row.try_get(1)?)))
+            })
+            .collect()
     }
 }
