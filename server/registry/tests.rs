@@ -8,6 +8,7 @@ mod deletion;
 mod guard;
 mod moves;
 mod people;
+mod plan;
 mod property;
 mod quota;
 mod realms;
