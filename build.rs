@@ -12,6 +12,7 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/channel.proto",
     "muster/v1/device_service.proto",
     "muster/v1/device_users.proto",
+    "muster/v1/user_sync.proto",
     "muster/v1/auth_client_service.proto",
     "muster/v1/device_admin_service.proto",
     "muster/v1/clone_service.proto",

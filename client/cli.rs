@@ -19,9 +19,10 @@ use crate::device::Device;
 use crate::device_dir::DeviceDir;
 use crate::failure::CallError;
 use crate::feed::{self, FeedError, View};
+use crate::fleet::Way;
 use crate::model::{self, Model};
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
-use crate::{fortios, render, update};
+use crate::{fleet, fortios, render, update};
 
 /// How a command ended; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,11 @@ async fn dispatch(
             }
         }
         Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, rng, out, err).await,
+        Command::Fleet(fleet) => {
+            let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
+            let way = Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout };
+            return Ok(if fleet::fleet(fleet, &way, now, out).await? { Exit::Done } else { Exit::Failed });
+        }
         Command::Debug(debug) => return watch(&arguments, debug, &dir, rng, out, err).await,
     }
     Ok(Exit::Done)

@@ -7,6 +7,7 @@
 //! - [`model`], [`certificate`]: what the factory gives a box.
 //! - [`fortios`]: the commands of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
+//! - [`fleet`]: thousands of boxes.
 //! - [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
 
 pub mod args;
@@ -19,6 +20,7 @@ pub mod device;
 pub mod device_dir;
 pub mod failure;
 pub mod feed;
+pub mod fleet;
 pub mod fortios;
 mod link;
 pub mod model;

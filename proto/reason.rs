@@ -248,6 +248,18 @@ reasons! {
     ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
     /// A device sent more debug lines than it may, or lines that are malformed.
     DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
+    /// A sync of users of the same auth client runs.
+    SyncInProgress, "SYNC_IN_PROGRESS", Aborted, "wait for the sync that runs (its operation id is in the details), or watch it in the debug feed; then sync again";
+    /// The messages of a sync of users came in another order than begin, chunks, end.
+    SyncOutOfOrder, "SYNC_OUT_OF_ORDER", InvalidArgument, "send begin first and once, then chunks, then end; nothing was done";
+    /// Nothing came on the stream of a sync, or nothing was taken from it, for too long.
+    SyncStalled, "SYNC_STALLED", DeadlineExceeded, "send the next chunk within 30 seconds and all of them within 10 minutes; nothing was done, so begin again";
+    /// A sync lists more users than one auth client may have.
+    UserListTooLong, "USER_LIST_TOO_LONG", InvalidArgument, "list at most 100,000 users of one auth client";
+    /// A list names a user twice.
+    UserDuplicate, "USER_DUPLICATE", InvalidArgument, "list each user once: the first one counts";
+    /// A sync of some kinds of users lists one of another kind.
+    UserKindNotSynced, "USER_KIND_NOT_SYNCED", InvalidArgument, "list users of the kinds in begin only, or begin a sync of all kinds";
     /// The device that shall replace another one has users of its own.
     ReplacementHasUsers, "REPLACEMENT_HAS_USERS", FailedPrecondition, "delete its auth clients first, or choose a box without users";
     /// Another box with the same serial number and another key is in use.

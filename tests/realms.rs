@@ -33,32 +33,21 @@ async fn users(admin: &Caller, filter: &str) -> Vec<v1::User> {
     admin.users().list_users(request).await.unwrap().into_inner().users
 }
 
-/// A server with two devices, each with one VDOM "root" and the same two users on it, all in the realm "default": alice and bob. The second
-/// device is in the realm "east".
+/// A server with two devices, each with the VDOM "root" and users of the same names on it: alice and bob. The first device is in the realm
+/// "default", the second one in "east".
 async fn two_realms_with_the_same_people() -> Muster {
     let muster = Muster::start().await;
-    let mut relay = muster.relay("fmg-1", &[]).devices();
+    let (mut relay, admin) = (muster.relay("fmg-1", &[]).devices(), muster.admin());
     relay.register(register(A, &[])).await.unwrap();
     relay.register(register(B, &[])).await.unwrap();
-    let admin = muster.admin();
     made(&admin, "east").await;
     admin.realms().move_auth_clients(moving(&["FG101FTK19002789-root"], "realms/east")).await.unwrap();
-    // Behind the back of the server, which must not remember anything while that is done.
-    let stopped = muster.stop().await;
-    stopped
-        .database()
-        .execute(
-            "INSERT INTO user (id, realm_id, user_key, username, disabled, refs, created_at, updated_at)
-                 SELECT realm.id * 10 + 5000 + names.column1, realm.id, names.column2, names.column2, 0, 1, 1, 1
-                 FROM realm, (VALUES (1, 'alice'), (2, 'bob')) AS names;
-             INSERT INTO user_ref (id, auth_client_id, user_key, user_id, username, email, mobile, kind, active, created_at, updated_at)
-                 SELECT user.id + 100000, auth_client.id, user_key, user.id, username, username || '@example.com', '+14080123456', 1, 1, 1, 1
-                 FROM user JOIN auth_client ON auth_client.realm_id = user.realm_id;
-             UPDATE realm SET users = 2; UPDATE settings SET users = 4; UPDATE auth_client SET users = 2;
-             UPDATE register SET next_id = 1000000;",
-        )
-        .await;
-    stopped.start().await
+    for (serial, name) in [(A, "alice"), (B, "alice"), (A, "bob"), (B, "bob")] {
+        let mut request = add_user(serial, "root", name);
+        request.user.as_mut().unwrap().mobile_number = "+14080123456".to_owned();
+        relay.add_user(request).await.unwrap();
+    }
+    muster
 }
 
 #[tokio::test]
@@ -185,6 +174,7 @@ async fn realms_are_listed_in_pages_by_any_column() {
 async fn a_move_that_merges_users_says_so_before_and_does_exactly_that() {
     let muster = two_realms_with_the_same_people().await;
     let admin = muster.admin();
+    let lost = users(&admin, r#"realm = "default" AND username = "alice""#).await[0].name.clone();
     let only = v1::MoveAuthClientsRequest { validate_only: true, ..moving(&["FG101FTK19002788-root"], "realms/east") };
     let said = admin.realms().move_auth_clients(only).await.unwrap().into_inner();
     assert_eq!(users(&admin, "").await.len(), 4);
@@ -196,7 +186,8 @@ async fn a_move_that_merges_users_says_so_before_and_does_exactly_that() {
     let lines: Vec<_> =
         item.users.iter().map(|user| (user.username.as_str(), user.outcome(), user.reason.as_str())).collect();
     assert_eq!(lines, [("alice", Outcome::Removed, "USERS_MERGED"), ("bob", Outcome::Removed, "USERS_MERGED")]);
-    assert!(item.users[0].detail.contains("is kept; users/5011 of realm default is gone"), "{}", item.users[0].detail);
+    let detail = &item.users[0].detail;
+    assert!(detail.contains(&format!("is kept; {lost} of realm default is gone")), "{detail}");
     assert!(!item.users[0].fix.is_empty());
 
     let exact = v1::MoveAuthClientsRequest {
@@ -218,7 +209,7 @@ async fn a_move_that_merges_users_says_so_before_and_does_exactly_that() {
     let audit = muster.database().audit().await;
     let row = audit.iter().find(|row| row.operation_id == done.operation_id).unwrap();
     assert!(
-        row.changes.contains(r#""user":"alice","field":"user","before":"users/5011","after":"users/"#),
+        row.changes.contains(&format!(r#""user":"alice","field":"user","before":"{lost}","after":"users/"#)),
         "{}",
         row.changes
     );
@@ -372,4 +363,71 @@ async fn a_user_is_disabled_enabled_and_deleted_and_the_answer_says_that_it_may_
     assert_eq!(settings.settings.unwrap().users, 3);
     let unknown = v1::GetUserRequest { name: "users/7".to_owned() };
     assert_eq!(muster.refusal(admin.users().get_user(unknown).await).await.reason, Reason::UserUnknown);
+}
+
+#[tokio::test]
+async fn a_full_realm_refuses_a_user_with_its_quota_and_says_who_holds_the_rest() {
+    let muster = Muster::start().await;
+    let (mut device, admin) = (muster.device(A).devices(), muster.admin());
+    device.add_user(add_user(A, "root", "alice")).await.unwrap();
+    let settings = v1::Settings { user_quota: Some(3), share_quota: Some(false), ..Default::default() };
+    let update = v1::UpdateSettingsRequest { settings: Some(settings), ..Default::default() };
+    admin.settings().update_settings(update).await.unwrap();
+    let east = v1::Realm { display_name: "east".to_owned(), user_quota: Some(2), ..Default::default() };
+    let east = v1::CreateRealmRequest { realm: Some(east), ..Default::default() };
+    admin.realms().create_realm(east).await.unwrap();
+
+    let call = device.add_user(add_user(A, "root", "bob")).await;
+    let status = call.as_ref().unwrap_err().clone();
+    let refusal = muster.refusal(call).await;
+    assert_eq!(refusal.reason, Reason::QuotaAllocatedElsewhere);
+    assert!(refusal.message.contains("2 unused ones are allocated to east (2 of 2)"), "{}", refusal.message);
+    let details = tonic_types::StatusExt::get_error_details(&status);
+    let violation = &details.quota_failure().unwrap().violations[0];
+    assert_eq!(violation.subject, "settings");
+    assert_eq!(violation.description, "limit 3, used 1; 2 unused ones are allocated to east (2 of 2)");
+
+    let own = v1::Realm { user_quota: Some(1), ..Default::default() };
+    let own = v1::UpdateRealmRequest { name: "realms/default".to_owned(), realm: Some(own), ..Default::default() };
+    admin.realms().update_realm(own).await.unwrap();
+    let refusal = muster.refusal(device.add_user(add_user(A, "root", "bob")).await).await;
+    assert_eq!(refusal.reason, Reason::RealmQuotaExceeded);
+    assert!(refusal.message.contains("realm default may have 1 users and has 1"), "{}", refusal.message);
+    // A disabled user counts until it is deleted.
+    let alice = users(&admin, "").await[0].name.clone();
+    let disable = v1::DisableUserRequest { name: alice.clone(), ..Default::default() };
+    admin.users().disable_user(disable).await.unwrap();
+    let refusal = muster.refusal(device.add_user(add_user(A, "root", "bob")).await).await;
+    assert_eq!(refusal.reason, Reason::RealmQuotaExceeded);
+    admin.users().delete_user(v1::DeleteUserRequest { name: alice, ..Default::default() }).await.unwrap();
+    device.add_user(add_user(A, "root", "bob")).await.unwrap();
+}
+
+#[tokio::test]
+async fn in_multi_realm_mode_an_auth_client_of_before_gets_users_once_it_is_moved() {
+    let muster = Muster::start().await;
+    let (mut device, admin) = (muster.device(A).devices(), muster.admin());
+    device.register(register(A, &[])).await.unwrap();
+    let on = v1::Settings { multi_realm_mode: Some(true), ..Default::default() };
+    let on = v1::UpdateSettingsRequest { settings: Some(on), ..Default::default() };
+    admin.settings().update_settings(on).await.unwrap();
+    let refusal = muster.refusal(device.add_user(add_user(A, "root", "alice")).await).await;
+    assert_eq!(refusal.reason, Reason::RealmRequired);
+    made(&admin, "east").await;
+    admin.realms().move_auth_clients(moving(&["FG101FTK19002788-root"], "realms/east")).await.unwrap();
+    device.add_user(add_user(A, "root", "alice")).await.unwrap();
+    assert_eq!(get(&admin, "realms/east").await.users, 1);
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_back_with_the_next_word_of_its_device() {
+    let muster = Muster::start().await;
+    let (mut device, admin) = (muster.device(A).devices(), muster.admin());
+    device.add_user(add_user(A, "root", "alice")).await.unwrap();
+    let before = users(&admin, "").await[0].clone();
+    let delete = v1::DeleteUserRequest { name: before.name.clone(), ..Default::default() };
+    admin.users().delete_user(delete).await.unwrap();
+    assert!(users(&admin, "").await.is_empty());
+    device.add_user(add_user(A, "root", "alice")).await.unwrap();
+    assert_eq!(users(&admin, "").await[0].id, before.id);
 }

@@ -46,6 +46,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users found that the digests are equal.
+    UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -274,6 +276,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -310,8 +313,9 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
-            || self.user().is_some()
+        let of_device =
+            matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
+        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -385,6 +389,7 @@ impl Action {
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,

@@ -10,7 +10,7 @@
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
 //! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
-//!   change of users goes through), `user_calls`, `channel`; `quota`; what admins do: `realms`,
+//!   change of users goes through), `user_calls`, `user_sync`, `channel`; `quota`; what admins do: `realms`,
 //!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod admin_token;
@@ -48,6 +48,7 @@ mod tombstone;
 mod undelete;
 mod user;
 mod user_calls;
+pub mod user_sync;
 mod users;
 
 use std::net::IpAddr;
@@ -79,6 +80,7 @@ pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
 pub use user::{User, UserRef};
+pub use users::{Site, toggle};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -183,6 +185,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddUser(addition) => user_calls::add(state, addition, context),
         Action::UpdateUser(update) => user_calls::update(state, update, context),
         Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::UsersInSync(target) => user_calls::in_sync(state, *target, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),

@@ -4,6 +4,7 @@
 //! person whom other auth clients of the old realm refer to stays there. Nobody is dropped without being listed.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use muster_proto::{Reason, Text, UserKey, Username};
 
@@ -262,7 +263,10 @@ fn arrive(
             if let Some(user) = state.users.change(&at) {
                 let returns = user.deleted_at.take().is_some();
                 // Whoever is disabled stays so until an admin says otherwise.
-                user.disabled = person.disabled || (user.disabled && !returns);
+                user.disabled |= person.disabled;
+                if returns {
+                    user.username = person.username.clone();
+                }
                 user.references = if returns { coming } else { user.references + coming };
                 user.updated_at = later(user.updated_at, context.now);
                 grown = i64::from(returns);
@@ -337,13 +341,11 @@ fn detail(fate: &Fate, person: &User, staying: i64, from: &Realm, to: &Realm) ->
         Fate::Merges(there) => format!("users/{}, who was in realm {} first, is kept; {lost}", there.id.0, to.name),
     };
     if let Fate::Merges(there) | Fate::Returns(there) = fate {
-        if there.username != person.username {
-            text.push_str(&format!("; it is spelled {}, no longer {}", there.username, person.username));
+        if there.username != person.username && matches!(fate, Fate::Merges(_)) {
+            let _ = write!(text, "; it is spelled {}, no longer {}", there.username, person.username);
         }
-        let present = there.deleted_at.is_none();
-        text.push_str(match (person.disabled, there.disabled && present) {
-            (true, false) if present => "; the one that comes is disabled, and so the one that is kept is disabled now",
-            (true, false) => "; it is disabled, as the one that comes is",
+        text.push_str(match (person.disabled, there.disabled) {
+            (true, false) => "; the one that comes is disabled, and so the one that is kept is disabled now",
             (false, true) => "; the one that is kept is disabled, and so the user is disabled on this auth client too",
             (false, false) | (true, true) => "",
         });

@@ -64,7 +64,7 @@ pub(super) fn delete(
     for client in clients {
         let refers = state.user_ref(client.id, &named.key)?.filter(|found| found.deleted_at.is_none());
         let Some(username) = refers.map(|found| found.attributes.username.clone()) else { continue };
-        if !state.client(client.owner, client.vdom)?.is_some_and(|found| found.id == client.id) {
+        if state.client(client.owner, client.vdom)?.is_none_or(|found| found.id != client.id) {
             return Err(meanwhile(named).into());
         }
         detach(state, client.owner, client.vdom, &named.key, context)?;

@@ -108,7 +108,7 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
 }
 
 /// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
-fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
+pub(super) fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
     Ok(match state.device(serial)?.and_then(|device| device.cluster) {
         Some(cluster) => state.cluster(cluster)?.is_none_or(|cluster| cluster.primary == serial),
         None => true,

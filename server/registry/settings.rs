@@ -6,6 +6,7 @@ use muster_proto::Timestamp;
 
 /// The settings of the register, and what is counted over all of it (domain sheet, sections 1.2, 1.9 and 1.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Whether a first contact registers a device, or makes it wait for an admin.
     pub auto_create_auth_clients: bool,

@@ -62,6 +62,7 @@ pub const METHODS: &[Method] = &[
     row("DeviceService/AddUser", AUTH_CLIENTS),
     row("DeviceService/UpdateUser", AUTH_CLIENTS),
     row("DeviceService/DeleteUser", AUTH_CLIENTS),
+    row("DeviceService/SyncUsers", AUTH_CLIENTS),
     row("DeviceService/Channel", DEVICES),
     row("AuthClientService/ListAuthClients", READ),
     row("AuthClientService/GetAuthClient", READ),

@@ -22,6 +22,7 @@ mod settings;
 mod status;
 mod unhandled;
 mod user;
+mod user_sync;
 mod wire;
 mod wire_admin;
 mod wire_deleting;
@@ -94,7 +95,13 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let Parts { clock, feed, store, writer, presence, revocations } = parts;
     let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
+    let user_syncs = user_sync::UserSyncs {
+        writer: writer.clone(),
+        store: Arc::clone(&store),
+        running: user_sync::Running::default(),
+    };
+    let devices =
+        device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone(), user_syncs };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clones = clone::Clones { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };

@@ -10,6 +10,7 @@ use crate::registry::{
     After, Answer, AuthClient, Cluster, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options, UserItem,
 };
 use crate::store::AuthClientRow;
+use crate::writer::{Count, Counts};
 
 /// When a device should sync again if nothing happens before.
 const NEXT_SYNC: Duration = Duration::from_hours(24);
@@ -337,4 +338,49 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
+}
+
+/// What became of the VDOMs of an answer.
+pub(super) fn vdoms(answer: &Answer) -> Vec<v1::VdomOutcome> {
+    answer.items.iter().map(item).collect()
+}
+
+/// The summary of a sync that did nothing.
+pub(super) fn users_summary(operation: OperationId, (users, digest): (i64, [u8; 32])) -> v1::SyncUsersSummary {
+    let none = Some(v1::SyncUsersCount::default());
+    v1::SyncUsersSummary {
+        operation_id: operation.to_string(),
+        status: "complete".to_owned(),
+        create: none,
+        modify: none,
+        delete: none,
+        users,
+        users_digest: digest.to_vec(),
+        next_sync_after: next_sync(),
+        ..Default::default()
+    }
+}
+
+/// The summary of a sync that was worked through.
+pub(super) fn users_counted(operation: OperationId, counts: &Counts, users: (i64, [u8; 32])) -> v1::SyncUsersSummary {
+    let count = |Count { success, failure }| Some(v1::SyncUsersCount { success, failure });
+    v1::SyncUsersSummary {
+        create: count(counts.create),
+        modify: count(counts.modify),
+        delete: count(counts.delete),
+        unchanged: counts.unchanged,
+        held: counts.held,
+        ..users_summary(operation, users)
+    }
+}
+
+/// How a sync of users ended, in a line of the debug feed.
+pub(super) fn users_synced_in_words(counts: &Counts, is_rehearsed: bool) -> String {
+    let Counts { create, modify, delete, unchanged, held } = counts;
+    let failure = create.failure + modify.failure + delete.failure;
+    let done = if is_rehearsed { " (validated only, nothing was done)" } else { "" };
+    format!(
+        "users synced: {} created, {} updated, {} removed, {unchanged} unchanged, {held} held, {failure} refused{done}",
+        create.success, modify.success, delete.success
+    )
 }

@@ -7,14 +7,15 @@ mod sqlite;
 use async_trait::async_trait;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::user_sync::Kinds;
+use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
 
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId, Name, Needs,
-    OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId,
+    Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -59,6 +60,27 @@ pub trait Writing: Send {
 
     /// Ends a batch: writes what changed in the state in one commit that survives a power cut, or nothing of it.
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
+
+    /// Opens a transaction for a change that is too long to be planned as one: everything up to [`Writing::commit`] or [`Writing::rollback`]
+    /// becomes one commit, or nothing.
+    async fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Writes what changed in the state so far, within the transaction that is open.
+    async fn stage(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
+
+    /// Ends the transaction that is open in one commit that survives a power cut. The state has what was staged last of everything but users.
+    async fn commit(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Ends the transaction that is open without changing anything.
+    async fn rollback(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Some of the users that are on an auth client, of these kinds, in the order of their keys and behind `after`.
+    async fn present_users(
+        &mut self,
+        client: AuthClientId,
+        kinds: Kinds,
+        after: &UserKey,
+    ) -> Result<Vec<(UserKey, Username)>, StoreError>;
 
     /// Ends a batch without changing anything.
     async fn abandon(&mut self) -> Result<(), StoreError>;
@@ -138,6 +160,14 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+
+    /// The digest of the users of an auth client that are of these kinds, as a whole and in so many buckets.
+    async fn user_digests(
+        &self,
+        client: AuthClientId,
+        kinds: Kinds,
+        buckets: usize,
+    ) -> Result<([u8; 32], Vec<[u8; 32]>), StoreError>;
 
     /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;

@@ -13,7 +13,7 @@ use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, 
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
-const MAX_LOADS: usize = 10_000;
+pub(super) const MAX_LOADS: usize = 10_000;
 
 /// What became of a batch that the database took.
 pub(super) struct Applied {

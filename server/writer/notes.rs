@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use muster_proto::debug_log::Level;
-use muster_proto::{Reason, SerialNumber, Timestamp, VdomName};
+use muster_proto::device_users::ClientTarget;
+use muster_proto::{Reason, SerialNumber, Timestamp, VdomName, v1};
 use serde::Serialize;
 use tonic::Code;
 
@@ -12,8 +14,8 @@ use super::Operation;
 use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject,
-    SyncStatus, UserItem,
+    Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, RealmId, Record, Refusal,
+    Subject, SyncStatus, UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -154,6 +156,43 @@ fn item_event(
     event.reason = item.reason;
     let changes = records.iter().flat_map(|record| &record.changes);
     event.changes = changes.filter(|change| change.subject == Subject::Vdom(item.vdom)).map(value).collect();
+    event
+}
+
+/// What became of the device and its VDOMs before its users were synced.
+pub(crate) fn arrival(
+    operation: &Operation,
+    serial: SerialNumber,
+    Planned { answer, records, .. }: &Planned,
+    now: Timestamp,
+) -> Vec<DebugEvent> {
+    let changed = answer.items.iter().filter(|item| item.outcome != Outcome::Unchanged || item.reason.is_some());
+    let mut events: Vec<_> = changed.map(|item| item_event(operation, Some(serial), item, records, now)).collect();
+    if matches!(answer.outcome, Outcome::Created | Outcome::Restored) {
+        let mut event = event(operation, Some(serial), now);
+        event.step = "device";
+        event.message = Cow::Borrowed(outcome(answer.outcome));
+        events.insert(0, event);
+    }
+    events
+}
+
+/// What became of one user of a sync.
+pub(crate) fn user_outcome(
+    operation: &Operation,
+    target: ClientTarget,
+    realm: &(RealmId, Arc<str>),
+    item: &v1::UserOutcome,
+    now: Timestamp,
+) -> DebugEvent {
+    let mut event = event(operation, Some(target.serial), now);
+    event.level = level(item.outcome());
+    event.step = "user";
+    event.vdom = Some(target.vdom);
+    (event.realm_id, event.realm) = (Some(realm.0), Some(Arc::clone(&realm.1)));
+    let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
+    event.message = Cow::Owned(format!("user {} {}{detail}", item.username, outcome(item.outcome())));
+    event.reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == item.reason);
     event
 }
 

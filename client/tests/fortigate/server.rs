@@ -12,7 +12,7 @@ use muster_proto::v1::{
     AddUserRequest, AddUserResponse, ChannelRequest, ChannelResponse, DeleteRequest, DeleteResponse,
     DeviceServiceDeleteUserRequest, DeviceServiceDeleteUserResponse, GetFeedStatusRequest, GetFeedStatusResponse,
     RegisterRequest, RegisterResponse, StreamDebugLogsRequest, StreamDebugLogsResponse, SyncRequest, SyncResponse,
-    UpdateUserRequest, UpdateUserResponse,
+    SyncUsersRequest, SyncUsersResponse, UpdateUserRequest, UpdateUserResponse,
 };
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -157,6 +157,15 @@ impl DeviceService for Server {
         &self,
         _: Request<DeviceServiceDeleteUserRequest>,
     ) -> Result<Response<DeviceServiceDeleteUserResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    type SyncUsersStream = Pin<Box<dyn Stream<Item = Result<SyncUsersResponse, Status>> + Send>>;
+
+    async fn sync_users(
+        &self,
+        _: Request<Streaming<SyncUsersRequest>>,
+    ) -> Result<Response<Self::SyncUsersStream>, Status> {
         Err(Status::unimplemented("not part of this test"))
     }
 

@@ -51,32 +51,27 @@ impl People {
             return;
         }
         let now = Timestamp::from_micros(self.0.now * 1_000_000 + 1);
-        let fresh = match state.users.get(&(realm, key.clone())).map(|user| (user.id, user.deleted_at.is_some())) {
-            Some((id, gone)) => {
-                let user = state.users.change(&(realm, key.clone())).unwrap();
-                user.references += 1;
-                user.deleted_at = None;
-                (id, gone)
-            }
-            None => {
-                self.0.next_id += 1;
-                let id = UserId(self.0.next_id);
-                let user = User {
-                    id,
-                    realm,
-                    key: key.clone(),
-                    username: username.clone(),
-                    disabled: false,
-                    references: 1,
-                    created_at: now,
-                    updated_at: now,
-                    deleted_at: None,
-                };
-                state.users.put((realm, key.clone()), user);
-                (id, true)
-            }
+        let person = state.users.get(&(realm, key.clone())).map(|user| (user.id, user.deleted_at.is_some()));
+        let (id, is_new) = person.unwrap_or_else(|| {
+            self.0.next_id += 1;
+            (UserId(self.0.next_id), true)
+        });
+        let person = User {
+            id,
+            realm,
+            key: key.clone(),
+            username: username.clone(),
+            disabled: false,
+            references: 0,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
         };
-        if fresh.1 {
+        let mut person = state.users.get(&(realm, key.clone())).cloned().unwrap_or(person);
+        person.references += 1;
+        person.deleted_at = None;
+        state.users.put((realm, key.clone()), person);
+        if is_new {
             state.realms.change(&realm).unwrap().users += 1;
             state.settings.change(&()).unwrap().users += 1;
         }
@@ -89,10 +84,17 @@ impl People {
             active: true,
         };
         let of_user = digest_of(&attributes);
-        let id = held_id(state, client, &key).unwrap_or(UserRefId(self.0.next_id));
-        let (user, deleted_at) = (fresh.0, None);
-        let found =
-            UserRef { id, client, key: key.clone(), user, attributes, created_at: now, updated_at: now, deleted_at };
+        let ref_id = held_id(state, client, &key).unwrap_or(UserRefId(self.0.next_id));
+        let found = UserRef {
+            id: ref_id,
+            client,
+            key: key.clone(),
+            user: id,
+            attributes,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
         state.user_refs.put((client, key), found);
         let client = state.auth_clients.change(&(owner, vdom(name))).unwrap();
         client.users += 1;

@@ -1,18 +1,20 @@
 //! Reads of the embedded store: they see whole commits and never wait for the writer.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
-use muster_proto::{Pattern, SerialNumber, Timestamp};
+use muster_proto::user_sync::{Kinds, bucket_of};
+use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, CloneCase, Reading, StoreError, UserRow};
-use super::entity::{Entity, parse};
+use super::entity::{Entity, number, parse};
 use super::load;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, OwnerId, Realm,
-    Settings, User, UserId,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, OwnerId,
+    Realm, Settings, User, UserId, toggle,
 };
 
 /// The connections that read.
@@ -384,6 +386,31 @@ impl Reading for SqliteReading {
         );
         let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
         rows.iter().map(Held::read).collect()
+    }
+
+    async fn user_digests(
+        &self,
+        client: AuthClientId,
+        kinds: Kinds,
+        buckets: usize,
+    ) -> Result<([u8; 32], Vec<[u8; 32]>), StoreError> {
+        let (mut whole, mut parts) = ([0; 32], vec![[0; 32]; buckets]);
+        let text = "SELECT username, email, coalesce(mobile, ''), kind, active FROM user_ref \
+                    WHERE auth_client_id = ? AND deleted_at IS NULL AND (? & (1 << kind)) <> 0";
+        // Row by row: there may be a hundred thousand.
+        let mut rows = sqlx::query(text).bind(client.0).bind(i64::from(kinds.mask())).fetch(&self.pool);
+        while let Some(row) = rows.try_next().await? {
+            let kind = number(&row, 3, "user_ref", "kind", UserKind::from_number)?;
+            let username: &str = row.try_get(0)?;
+            let digest = user::digest(username, row.try_get(1)?, row.try_get(2)?, kind, row.try_get(4)?);
+            toggle(&mut whole, &digest);
+            if let Some(part) =
+                (buckets > 0).then(|| bucket_of(username, buckets)).and_then(|index| parts.get_mut(index))
+            {
+                toggle(part, &digest);
+            }
+        }
+        Ok((whole, parts))
     }
 
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError> {
