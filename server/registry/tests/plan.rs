@@ -69,7 +69,10 @@ fn what_a_plan_depends_on_makes_it_stale() {
         // What was only read: where a new VDOM is placed, and what may go in one sync.
         (Action::Register(registration("c")), |register| register.settings(|it| it.multi_realm_mode = true)),
         (Action::Sync(listed("root b")), |register| {
-            register.settings(|it| (it.guard_vdoms, it.guard_vdom_percent) = (0, 0))
+            register.settings(|it| {
+                it.guard_vdoms = 0;
+                it.guard_vdom_percent = 0;
+            })
         }),
         // It went and came back.
         (Action::Sync(listed("root b")), |register| {
