@@ -22,6 +22,8 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/settings_service.proto",
     "muster/v1/user_service.proto",
     "muster/v1/admin_token_service.proto",
+    "muster/v1/lobby_service.proto",
+    "muster/v1/admission_rule_service.proto",
     "muster/v1/held_removal_service.proto",
 ];
 const FEED_FILE: &str = "muster/v1/debug_log_service.proto";

@@ -85,6 +85,16 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The lobby.
+pub const LOBBY: Listing = Listing { filter_fields: &["serial_number", "hostname"], order_keys: &["serial_number"] };
+
+/// Reads the field `name` of a request about an entry of the lobby: `lobby/SERIAL`.
+pub fn lobby_name(name: &str) -> Result<SerialNumber, Invalid> {
+    name.strip_prefix("lobby/").and_then(|serial| serial.parse().ok()).ok_or_else(|| {
+        Invalid::field("name", Reason::NameMalformed, "must be \"lobby/SERIAL\", as in lobby/FG101FTK19002788")
+    })
+}
+
 /// The list of serial numbers that several keys claim.
 pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
 /// The list of admin tokens.

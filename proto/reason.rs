@@ -134,6 +134,12 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// The device never waited for an admin.
+    LobbyUnknown, "LOBBY_UNKNOWN", NotFound, "check the serial number; list the lobby with show_deleted";
+    /// An admin, or an admission rule, sent the device away.
+    AdmissionRejected, "ADMISSION_REJECTED", PermissionDenied, "an admin may approve the device in the lobby, or change the admission rule that rejects it";
+    /// Admission rules do not do what their own tests expect.
+    AdmissionTestsFailed, "ADMISSION_TESTS_FAILED", FailedPrecondition, "correct the rules, or the tests that expect something else; nothing was saved";
     /// No such admin token was ever made.
     AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
     /// An admin token that is in use has this name already.

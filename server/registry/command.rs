@@ -6,11 +6,11 @@ use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
-use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
+use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
-    Verdict,
+    AdminTokenId, Admission, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash,
+    State, Verdict,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -236,6 +236,27 @@ pub enum Action {
         /// The auth clients that referred to it when it was looked up.
         clients: Vec<NamedClient>,
     },
+    /// An admin lets in who waits in the lobby.
+    ApproveLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// The realm that it goes to, if one is named.
+        realm: Option<RealmRef>,
+    },
+    /// An admin sends away who waits in the lobby.
+    RejectLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin replaces the admission rules.
+    UpdateAdmission {
+        /// The rules as they are to be.
+        new: Admission,
+        /// Only if this is the etag of those that are there.
+        etag: Option<String>,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -272,7 +293,8 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
+            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
@@ -342,6 +364,7 @@ impl Action {
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        needs.lobby.extend(self.serial());
         if self.is_from_device() {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
@@ -368,7 +391,11 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
                 registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
             }

@@ -54,6 +54,8 @@ impl Rows {
         // What comes of these runs until some time after now, or is secret and new each time: what was found tells enough.
         self.before(&state.held, Clone::clone);
         self.before(&state.admin_tokens, Clone::clone);
+        self.before(&state.admission, Clone::clone);
+        self.before(&state.lobby, Clone::clone);
         self.before(&state.device_keys, |key: &DeviceKey| (key.key, key.state));
         self.0
     }

@@ -10,8 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, HeldOn,
-    OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
+    HeldOn, LobbyEntry, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -31,6 +31,10 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// The admission rules.
+    pub admission: Table<(), Admission>,
+    /// The lobby.
+    pub lobby: Table<SerialNumber, LobbyEntry>,
     /// Admin tokens.
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// Held removals.
@@ -62,6 +66,8 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// Entries of the lobby.
+    pub lobby: BTreeSet<SerialNumber>,
     /// All admin tokens: there are few.
     pub admin_tokens: bool,
     /// Owners with all removals that are held of their lists and still stand.
@@ -117,6 +123,8 @@ macro_rules! each_table {
         $state.users.$call();
         $state.user_refs.$call();
         $state.admin_tokens.$call();
+        $state.admission.$call();
+        $state.lobby.$call();
         $state.held.$call();
     }};
 }
@@ -238,6 +246,21 @@ impl State {
         let (first, behind) =
             ((client, UserKey::new("")), (AuthClientId(client.0.saturating_add(1)), UserKey::new("")));
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
+    }
+
+    /// The admission rules.
+    pub fn admission(&self) -> &Admission {
+        // The store always loads them; a register without them has none.
+        static NONE: Admission = Admission { rules: Vec::new(), tests: Vec::new(), updated_at: None };
+        self.admission.get(&()).unwrap_or(&NONE)
+    }
+
+    /// The entry of a device in the lobby, if it ever waited.
+    pub fn lobby(&self, serial: SerialNumber) -> Result<Option<&LobbyEntry>, Stop> {
+        if self.lobby.knows(&serial) {
+            return Ok(self.lobby.get(&serial));
+        }
+        Err(Needs { lobby: [serial].into(), ..Needs::default() }.into())
     }
 
     /// The admin tokens, revoked ones too.

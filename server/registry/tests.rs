@@ -6,6 +6,7 @@ mod clone;
 mod cluster;
 mod deletion;
 mod guard;
+mod lobby;
 mod moves;
 mod people;
 mod plan;
@@ -110,7 +111,8 @@ impl Register {
     }
 
     fn refused(&mut self, command: impl Into<Command>) -> Reason {
-        self.plan(command).unwrap_err().reason
+        // Something may have been noted, as that a device waits.
+        self.plan(command).map_or_else(|refusal| refusal, |planned| planned.refused.unwrap()).reason
     }
 
     /// Changes the settings, as an admin would.
@@ -162,6 +164,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
     state.whole.admin_tokens |= needs.admin_tokens;
+    needs.lobby.into_iter().for_each(|key| state.lobby.load(key, None));
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);

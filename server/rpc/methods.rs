@@ -113,6 +113,12 @@ pub const METHODS: &[Method] = &[
     row("AdminTokenService/GetAdminToken", READ_ALL),
     row("AdminTokenService/CreateAdminToken", WRITE_ALL),
     row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
+    row("LobbyService/ListLobby", READ_ALL),
+    row("LobbyService/GetLobbyEntry", READ_ALL),
+    row("LobbyService/ApproveLobbyEntry", WRITE_ALL),
+    row("LobbyService/RejectLobbyEntry", WRITE_ALL),
+    row("AdmissionRuleService/GetAdmissionRules", READ_ALL),
+    row("AdmissionRuleService/UpdateAdmissionRules", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

@@ -14,8 +14,8 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId,
-    Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
+    Held, HeldId, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -127,6 +127,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// The entry of a device in the lobby, whatever became of it.
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError>;
+
+    /// One page of the lobby, with one row more if there is a next page; and how many there are in all.
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError>;
+
+    /// The admission rules.
+    async fn admission(&self) -> Result<Admission, StoreError>;
 
     /// A realm, deleted or not.
     async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError>;

@@ -1,5 +1,7 @@
 //! The writer, over a real database file.
 
+mod realms;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 

@@ -13,8 +13,8 @@ use super::super::{AuthClientRow, CloneCase, Reading, StoreError, UserRow};
 use super::entity::{Entity, number, parse};
 use super::load;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, OwnerId,
-    Realm, Settings, User, UserId, toggle,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
+    LobbyEntry, OwnerId, Realm, Settings, User, UserId, toggle,
 };
 
 /// The connections that read.
@@ -202,6 +202,16 @@ fn devices() -> List {
     }
 }
 
+fn lobby() -> List {
+    List {
+        columns: LobbyEntry::columns(),
+        from: "lobby",
+        table: "lobby",
+        fields: &[("serial_number", "lobby.serial"), ("hostname", "lobby.hostname")],
+        in_realms: None,
+    }
+}
+
 fn admin_tokens() -> List {
     List {
         columns: AdminToken::columns(),
@@ -328,6 +338,23 @@ impl Reading for SqliteReading {
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError> {
+        let text = format!("SELECT {} FROM lobby WHERE serial = ?", LobbyEntry::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(LobbyEntry::read).transpose()
+    }
+
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError> {
+        let (page, total) = self.list(&lobby(), query).await?;
+        Ok((page.iter().map(LobbyEntry::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn admission(&self) -> Result<Admission, StoreError> {
+        let text = format!("SELECT {} FROM admission", Admission::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).fetch_optional(&self.pool).await?;
+        Ok(found.as_ref().map(Admission::read).transpose()?.unwrap_or_default())
     }
 
     async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError> {
