@@ -294,7 +294,8 @@ pub(super) fn approve(
             device.realm = realm;
         }
     }
-    let registration = Registration { serial, info: entry.info.clone(), vdoms: entry.vdoms.clone(), ha: None };
+    let registration =
+        Registration { serial, info: entry.info.clone(), vdoms: entry.vdoms.clone(), ha: None, license: None };
     let mut planned = report::register(state, &registration, context)?;
     let mut changes = vec![Change::value("state", before.as_str(), "approved")];
     if let Some(realm) = realm {

@@ -29,6 +29,7 @@ mod ha;
 mod held;
 mod ids;
 mod key;
+mod license;
 mod lobby;
 mod merge;
 mod moves;
@@ -73,6 +74,7 @@ pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use license::{License, LicenseItem};
 pub use lobby::{LobbyEntry, LobbyState};
 pub use muster_proto::UserAttributes;
 pub use people::NamedUser;
@@ -218,6 +220,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::ImportLicenses(rows) => license::import(state, rows, context),
+        Action::ReleaseLicense(number) => license::release(state, number, context),
+        Action::DeleteLicense(number) => license::delete(state, number, context),
         Action::ApproveLobby { serial, realm } => lobby::approve(state, *serial, realm.as_ref(), context),
         Action::RejectLobby { serial, why } => lobby::reject(state, *serial, why, context),
         Action::UpdateAdmission { new, etag } => admission::update(state, new, etag.as_deref(), context),

@@ -56,6 +56,7 @@ impl Rows {
         self.before(&state.admin_tokens, Clone::clone);
         self.before(&state.admission, Clone::clone);
         self.before(&state.lobby, Clone::clone);
+        self.before(&state.licenses, Clone::clone);
         self.before(&state.device_keys, |key: &DeviceKey| (key.key, key.state));
         self.0
     }

@@ -141,7 +141,7 @@ fn names(text: &str) -> Vec<VdomName> {
 
 fn register(number: u8, vdoms: &str) -> Command {
     let info = DeviceInfo::default();
-    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None }).into()
+    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None, license: None }).into()
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -152,7 +152,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (number(), list(), any::<bool>()).prop_map(|(number, vdoms, named)| {
             let hostname = if named { "h" } else { "" }.parse().unwrap();
             let info = DeviceInfo { hostname, ..DeviceInfo::default() };
-            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None })
+            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None, license: None })
         }),
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
