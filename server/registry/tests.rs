@@ -10,6 +10,7 @@ mod license;
 mod lobby;
 mod moves;
 mod people;
+mod plan;
 mod property;
 mod quota;
 mod realms;
