@@ -13,6 +13,7 @@ const SERVICES: &[&str] = &[
     "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
+    "muster.v1.LicenseService",
     "muster.v1.DebugLogService",
     "muster.v1.RealmService",
     "muster.v1.SettingsService",

@@ -14,6 +14,7 @@ mod device_admin;
 mod gate;
 mod health;
 mod held_removal;
+mod license;
 mod limits;
 mod lines;
 mod lobby;
@@ -43,6 +44,7 @@ use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
 use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
+use muster_proto::v1::license_service_server::LicenseServiceServer;
 use muster_proto::v1::lobby_service_server::LobbyServiceServer;
 use muster_proto::v1::realm_service_server::RealmServiceServer;
 use muster_proto::v1::settings_service_server::SettingsServiceServer;
@@ -117,6 +119,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let licenses = license::Licenses { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
         device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
@@ -136,6 +139,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))
+        .add_service(LicenseServiceServer::new(licenses).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
