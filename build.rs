@@ -19,6 +19,7 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/cluster_service.proto",
     "muster/v1/audit_service.proto",
     "muster/v1/explain_service.proto",
+    "muster/v1/license_service.proto",
     "muster/v1/debug_log_service.proto",
     "muster/v1/realm_service.proto",
     "muster/v1/settings_service.proto",

@@ -20,6 +20,7 @@ pub mod device_users;
 pub mod encoded;
 pub mod explain;
 mod invalid;
+pub mod license;
 mod mask;
 mod realm;
 mod realm_ref;

@@ -280,6 +280,14 @@ reasons! {
     CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
     /// It was removed, and may return.
     Evicted, "EVICTED", Ok, "let the device report it: it comes back under its old id; or undelete it, with its users";
+    /// A license number is not 8 to 32 characters of A-Z and 0-9.
+    LicenseNumberMalformed, "LICENSE_NUMBER_MALFORMED", InvalidArgument, "send the license number as it was issued: 8 to 32 characters of A-Z and 0-9";
+    /// No such licence was imported.
+    LicenseUnknown, "LICENSE_UNKNOWN", NotFound, "check the number, or let an admin import the licence";
+    /// Another device has the licence.
+    LicenseInUse, "LICENSE_IN_USE", FailedPrecondition, "use another licence, or let an admin free this one with ReleaseLicense";
+    /// The licence is for another model.
+    LicenseModelMismatch, "LICENSE_MODEL_MISMATCH", FailedPrecondition, "use a licence for the model of the device, or let an admin import this one for it";
 }
 
 impl fmt::Display for Reason {

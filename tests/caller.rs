@@ -11,6 +11,7 @@ use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use muster_proto::v1::explain_service_client::ExplainServiceClient;
 use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
+use muster_proto::v1::license_service_client::LicenseServiceClient;
 use muster_proto::v1::lobby_service_client::LobbyServiceClient;
 use muster_proto::v1::realm_service_client::RealmServiceClient;
 use muster_proto::v1::settings_service_client::SettingsServiceClient;
@@ -129,6 +130,12 @@ impl Caller {
     #[must_use]
     pub fn users(&self) -> UserServiceClient<Connection> {
         UserServiceClient::new(self.connection())
+    }
+
+    /// The licences, for admins.
+    #[must_use]
+    pub fn licenses(&self) -> LicenseServiceClient<Connection> {
+        LicenseServiceClient::new(self.connection())
     }
 
     /// The clusters, for admins.

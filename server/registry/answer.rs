@@ -7,8 +7,8 @@ pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
-    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LobbyEntry, OwnerId,
-    Realm, RealmId, Settings, Standing, User,
+    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LicenseItem,
+    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User,
 };
 
 /// What became of one VDOM.
@@ -100,6 +100,8 @@ pub enum After {
     Admission(Box<Admission>),
     /// A cluster.
     Cluster(Cluster),
+    /// The rows of an import.
+    Imported(Vec<LicenseItem>),
     /// The keys that claim a serial number.
     DeviceKeys(Vec<DeviceKey>),
     /// How something stands, and why.
@@ -116,6 +118,7 @@ impl After {
             | Self::Cluster(_)
             | Self::DeviceKeys(_)
             | Self::Finding(_)
+            | Self::Imported(_)
             | Self::AdminToken(_)
             | Self::Lobby(_)
             | Self::Admission(_) => None,

@@ -4,6 +4,7 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::license::{LicenseNumber, LicenseRow};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
 use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
@@ -105,6 +106,12 @@ pub enum Action {
         /// The device.
         serial: SerialNumber,
     },
+    /// An admin imports licences.
+    ImportLicenses(Vec<LicenseRow>),
+    /// An admin frees a licence for another device.
+    ReleaseLicense(LicenseNumber),
+    /// An admin deletes a licence.
+    DeleteLicense(LicenseNumber),
     /// An admin replaces a box by another one.
     ReplaceDevice {
         /// The box that goes.
@@ -320,7 +327,10 @@ impl Action {
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
             Self::ResolveClone { serial, .. } => Some(*serial),
-            Self::RenameCluster { .. }
+            Self::ImportLicenses(_)
+            | Self::ReleaseLicense(_)
+            | Self::DeleteLicense(_)
+            | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
             | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }
@@ -400,7 +410,9 @@ impl Action {
             | Self::ApproveLobby { .. }
             | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
-                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+                registration.ha.is_some()
+                    || registration.license.is_some()
+                    || !agrees(device, &registration.info, &registration.vdoms)
             }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
@@ -431,6 +443,9 @@ impl Action {
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
             | Self::ResolveClone { .. }
+            | Self::ImportLicenses(_)
+            | Self::ReleaseLicense(_)
+            | Self::DeleteLicense(_)
             | Self::SetPrimary { .. }
             | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }

@@ -133,7 +133,9 @@ fn within_reach(state: &State, serial: SerialNumber, context: &Context<'_>) -> R
 
 fn device(state: &State, serial: SerialNumber, context: &Context<'_>) -> Result<Finding, Stop> {
     let Some(device) = state.device(serial)? else { return stranger(state, serial, context) };
+    let sent_away = state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Rejected);
     let mut finding = match may_call(device) {
+        Err(refusal) if refusal.reason == Reason::DeviceRetired && sent_away => Finding::of(&rejected(state, serial)?),
         Err(refusal) => Finding::of(&refusal),
         Ok(()) if !device.is_active() => {
             let message = format!("{serial} was removed, and nothing keeps it from coming back");
@@ -324,7 +326,8 @@ fn never(
         && state.device(serial)?.is_some()
         && !may_add(state, serial, vdom)?
     {
-        if state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Rejected) {
+        if state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Rejected && entry.vdoms.contains(&vdom))
+        {
             return Ok(Finding::of(&rejected(state, serial)?));
         }
         let waits =

@@ -20,6 +20,11 @@ pub(super) fn device(state: &mut State, serial: SerialNumber, context: &Context<
         return Err(Refusal::new(Reason::DeviceActive, message).into());
     }
     let owner = device.owner();
+    // What was deleted in another realm would go for good, too.
+    if state.clients(owner)?.any(|client| !context.may_touch(client.realm)) {
+        let message = format!("{serial} had auth clients in realms that {} has no part in", context.caller);
+        return Err(Refusal::new(Reason::RoleNotAllowed, message).into());
+    }
     sweep(state, Some(serial), owner, &|_| true)
 }
 
@@ -80,7 +85,7 @@ fn sweep(
     let id = device.id.0;
     let tombstone = device.deleted.as_deref();
     // A banned VDOM needs its device: else it would return with the device as if it were new.
-    let banned = device.is_banned() || state.clients(owner)?.any(|client| client.is_banned());
+    let banned = device.is_banned() || state.clients(owner)?.any(AuthClient::is_banned);
     let goes = tombstone.is_some_and(is_over) && !banned;
     let kept = banned.then_some(Reason::BanKept);
     let answer = Answer { reason: kept, purged_users: users, ..Answer::of(device, Outcome::Unchanged, items) };

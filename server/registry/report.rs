@@ -10,6 +10,7 @@ use super::contact::{make_present, may_call, new_client};
 use super::delete::{moment, remove};
 use super::ha::{self, Contact, standing};
 use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
+use super::license;
 use super::lobby::{LobbyState, came_in, may_add, note};
 use super::{
     Answer, Change, Context, DeleteMode, Item, Name, Notice, Outcome, OwnerId, Planned, Record, Refusal, Settings,
@@ -23,7 +24,11 @@ pub(super) fn register(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    let contact = ha::report(state, registration.serial, registration.ha.as_ref(), context)?;
+    let licensed = license::present(state, registration, context)?;
+    let contact = match ha::report(state, registration.serial, registration.ha.as_ref(), context)? {
+        Some(contact) => Some(contact.after(licensed)),
+        None => licensed,
+    };
     if !contact.as_ref().is_some_and(Contact::is_noted)
         && let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use muster_proto::license::LicenseNumber;
 use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest};
 
 use super::table::Table;
 use super::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
-    HeldOn, LobbyEntry, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    HeldOn, License, LobbyEntry, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -39,6 +40,8 @@ pub struct State {
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// Held removals.
     pub held: Table<HeldId, Held>,
+    /// Licences.
+    pub licenses: Table<LicenseNumber, License>,
     /// The keys that claim disputed serial numbers.
     pub device_keys: Table<(SerialNumber, [u8; 32]), DeviceKey>,
     /// When devices last called, as the database has it. Never written from here.
@@ -76,6 +79,10 @@ pub struct Needs {
     pub held_ids: BTreeSet<HeldId>,
     /// Every realm with a quota of its own.
     pub quota_realms: bool,
+    /// Licences.
+    pub licenses: BTreeSet<LicenseNumber>,
+    /// Devices with all licences that they have.
+    pub licenses_of: BTreeSet<SerialNumber>,
     /// Devices with all keys that claim their serial numbers.
     pub device_keys: BTreeSet<SerialNumber>,
     /// Devices whose last call is asked for.
@@ -117,6 +124,7 @@ macro_rules! each_table {
         $state.settings.$call();
         $state.devices.$call();
         $state.device_keys.$call();
+        $state.licenses.$call();
         $state.clusters.$call();
         $state.auth_clients.$call();
         $state.realms.$call();
@@ -138,30 +146,6 @@ impl State {
     /// Takes back what the command at hand did.
     pub(super) fn take_back(&mut self) {
         each_table!(self, take_back);
-    }
-
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
-    /// were not there are left out, because new ones have new ids.
-    pub(super) fn found(&self) -> String {
-        let mut text = String::new();
-        macro_rules! found {
-            ($($table:ident),+) => {
-                $(for (key, value) in self.$table.found() {
-                    if value.is_some() {
-                        text.push_str(&format!("{key:?}={value:?};"));
-                    }
-                })+
-            };
-        }
-        found!(devices, device_keys, clusters, auth_clients, users, user_refs, held, admin_tokens, admission, lobby);
-        // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
-        for (_, settings) in self.settings.found() {
-            text.push_str(&format!("{:?};", settings.map(Settings::etag)));
-        }
-        for (id, realm) in self.realms.found() {
-            text.push_str(&format!("{id:?}={:?};", realm.map(Realm::etag)));
-        }
-        text
     }
 
     /// The settings.
@@ -325,6 +309,23 @@ impl State {
         let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
         let known = self.clients(owner).ok().into_iter().flatten();
         known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
+    /// A licence, deleted or not.
+    pub fn license(&self, number: &LicenseNumber) -> Result<Option<&License>, Stop> {
+        if self.licenses.knows(number) {
+            return Ok(self.licenses.get(number));
+        }
+        Err(Needs { licenses: [number.clone()].into(), ..Needs::default() }.into())
+    }
+
+    /// The licences that a device has.
+    pub fn licenses_of(&self, serial: SerialNumber) -> Result<impl Iterator<Item = &License>, Stop> {
+        if !self.whole.licenses_of.contains(&serial) {
+            return Err(Needs { licenses_of: [serial].into(), ..Needs::default() }.into());
+        }
+        let all = self.licenses.iter().map(|(_, license)| license);
+        Ok(all.filter(move |license| license.bound.is_some_and(|(bound, _)| bound == serial)))
     }
 
     /// The keys that claim a serial number, if there ever was more than one.

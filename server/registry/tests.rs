@@ -8,9 +8,11 @@ mod deletion;
 mod explain;
 mod guard;
 mod history;
+mod license;
 mod lobby;
 mod moves;
 mod people;
+mod plan;
 mod property;
 mod quota;
 mod realms;
@@ -37,7 +39,7 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None, license: None }
 }
 
 fn listed(names: &str) -> Sync {
@@ -175,6 +177,8 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.held.extend(needs.held);
     needs.last_seen.into_iter().for_each(|key| state.last_seen.load(key, None));
     state.whole.device_keys.extend(needs.device_keys);
+    needs.licenses.into_iter().for_each(|key| state.licenses.load(key, None));
+    state.whole.licenses_of.extend(needs.licenses_of);
     state.whole.quota_realms |= needs.quota_realms;
 }
 

@@ -15,6 +15,7 @@ const SERVICES: &[&str] = &[
     "muster.v1.HeldRemovalService",
     "muster.v1.AuditService",
     "muster.v1.ExplainService",
+    "muster.v1.LicenseService",
     "muster.v1.DebugLogService",
     "muster.v1.RealmService",
     "muster.v1.SettingsService",

@@ -16,6 +16,7 @@ mod explain;
 mod gate;
 mod health;
 mod held_removal;
+mod license;
 mod limits;
 mod lines;
 mod lobby;
@@ -47,6 +48,7 @@ use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
 use muster_proto::v1::explain_service_server::ExplainServiceServer;
 use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
+use muster_proto::v1::license_service_server::LicenseServiceServer;
 use muster_proto::v1::lobby_service_server::LobbyServiceServer;
 use muster_proto::v1::realm_service_server::RealmServiceServer;
 use muster_proto::v1::settings_service_server::SettingsServiceServer;
@@ -121,6 +123,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let licenses = license::Licenses { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
         device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
@@ -142,6 +145,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))
+        .add_service(LicenseServiceServer::new(licenses).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(MAX_REQUEST))

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
 use muster_proto::explain::AuditQuery;
+use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::Kinds;
 use muster_proto::{SerialNumber, Timestamp, UserKey, Username, VdomName};
 
@@ -16,7 +17,7 @@ pub use sqlite::open_sqlite;
 use crate::operation::OperationId;
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
-    Entry, Held, HeldId, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    Entry, Held, HeldId, License, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -114,6 +115,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of licences, with one row more if there is a next page; and how many there are in all.
+    async fn list_licenses(&self, query: &Query) -> Result<(Vec<LicenseHeld>, i64), StoreError>;
+
+    /// A licence, deleted or not.
+    async fn license(&self, number: &LicenseNumber) -> Result<Option<LicenseHeld>, StoreError>;
+
     /// One page of devices that several keys claim, with one more if there is a next page; and how many there are in all.
     async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError>;
 
@@ -187,6 +194,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
+}
+
+/// A licence as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseHeld {
+    /// The licence.
+    pub license: License,
+    /// The name of its realm.
+    pub realm: String,
 }
 
 /// A device that several keys claim.

@@ -313,6 +313,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::Admission(_) => Some("admission rules".to_owned()),
         After::Settings(_) => Some("settings".to_owned()),
         After::User(user) => Some(format!("user {}", user.username)),
+        After::Imported(items) => Some(format!("{} licences", items.len())),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
         After::Finding(finding) => return format!("explained: {}", finding.message),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),

@@ -1,6 +1,6 @@
 //! Whatever may happen to one device, its auth clients and their users: for tests of what is said of it afterwards.
 
-use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::{UserKind, Username};
 use proptest::prelude::*;
 
@@ -105,7 +105,7 @@ impl Register {
                 target: target(name),
                 username: user.parse().unwrap(),
                 email: None,
-                mobile: None,
+                mobile: NewMobile::default(),
                 kind: None,
                 active: Some(false),
             }),

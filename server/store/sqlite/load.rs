@@ -8,8 +8,8 @@ use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
-    AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, LobbyEntry, Needs, OwnerId, Realm, Settings,
-    State, User, UserRef,
+    AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, License, LobbyEntry, Needs, OwnerId, Realm,
+    Settings, State, User, UserRef,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -209,6 +209,17 @@ impl SqliteWriting {
             state.device_keys.load((key.serial, key.key), Some(key));
         }
         state.whole.device_keys.extend(&needs.device_keys);
+        let numbers: Vec<_> = needs.licenses.iter().collect();
+        let mut rows =
+            self.select::<License, _>("number", &numbers, |query, number| query.bind(number.as_str())).await?;
+        let serials: Vec<_> = needs.licenses_of.iter().collect();
+        rows.extend(self.select::<License, _>("serial", &serials, |query, serial| query.bind(serial.as_str())).await?);
+        for row in rows {
+            let license = License::read(&row)?;
+            state.licenses.load(license.number.clone(), Some(license));
+        }
+        needs.licenses.iter().for_each(|number| state.licenses.load(number.clone(), None));
+        state.whole.licenses_of.extend(&needs.licenses_of);
         for serial in &needs.last_seen {
             let text = "SELECT last_seen_at FROM device WHERE serial = ?";
             let found = sqlx::query_scalar(text).bind(serial.as_str()).fetch_optional(&mut self.connection).await?;

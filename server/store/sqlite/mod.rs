@@ -7,6 +7,7 @@ mod device;
 mod device_key;
 mod entity;
 mod held;
+mod license;
 mod load;
 mod lobby;
 mod read;
@@ -119,6 +120,7 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.write(state.clusters.changed());
     writes.write(state.devices.changed());
     writes.write(state.device_keys.changed());
+    writes.write(state.licenses.changed());
     writes.write(state.auth_clients.changed());
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());

@@ -5,17 +5,18 @@ use futures_util::TryStreamExt as _;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
 use muster_proto::explain::AuditQuery;
+use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::{Kinds, bucket_of};
 use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, CloneCase, Reading, StoreError, Story, UserRow};
+use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, Story, UserRow};
 use super::entity::{Entity, number, parse};
 use super::load;
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Entry, Held,
-    HeldId, LobbyEntry, OwnerId, Realm, Settings, User, UserId, toggle,
+    HeldId, License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, toggle,
 };
 
 /// The connections that read.
@@ -280,6 +281,25 @@ fn clone_cases() -> List {
     }
 }
 
+fn licenses() -> List {
+    List {
+        columns: format!("{}, realm.name", License::columns()),
+        from: "license JOIN realm ON realm.id = license.realm_id",
+        table: "license",
+        fields: &[
+            ("number", "license.number"),
+            ("model", "license.model"),
+            ("realm", "realm.name"),
+            ("serial_number", "coalesce(license.serial, '')"),
+        ],
+        in_realms: None,
+    }
+}
+
+fn license_row(row: &SqliteRow) -> Result<LicenseHeld, StoreError> {
+    Ok(LicenseHeld { license: License::read(row)?, realm: row.try_get(License::COLUMNS.len())? })
+}
+
 fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
     let mut cluster = Cluster::read(row)?;
     let members: &str = row.try_get(Cluster::COLUMNS.len())?;
@@ -317,6 +337,18 @@ impl Reading for SqliteReading {
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError> {
         let (page, total) = self.list(&auth_clients(), query).await?;
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn list_licenses(&self, query: &Query) -> Result<(Vec<LicenseHeld>, i64), StoreError> {
+        let (page, total) = self.list(&licenses(), query).await?;
+        Ok((page.iter().map(license_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn license(&self, number: &LicenseNumber) -> Result<Option<LicenseHeld>, StoreError> {
+        let List { columns, from, .. } = licenses();
+        let text = format!("SELECT {columns} FROM {from} WHERE license.number = ?");
+        let found = sqlx::query(AssertSqlSafe(text)).bind(number.to_string()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(license_row).transpose()
     }
 
     async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError> {
