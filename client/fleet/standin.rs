@@ -255,7 +255,9 @@ impl StandIn {
                 self.operate(kind, ticket.due).await;
                 self.ha = None;
                 // Whoever asked has gone if nobody hears it.
-                let _ = self.standing.take().map(|found| standing.send(found));
+                if let Some(found) = self.standing.take() {
+                    let _ = standing.send(found);
+                }
             }
             Ask::Intrude(ticket) => self.intrude(ticket.due).await,
             Ask::Mark(marked) => {
