@@ -5,7 +5,7 @@ use muster_proto::v1;
 use muster_proto::v1::channel_response::Kind;
 use proptest::prelude::*;
 
-use super::table::Opened;
+use super::table::{Entry, Opened};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     fn is_online(&self, number: u8) -> bool {
-        self.table.get(serial(number)).is_some_and(|entry| entry.is_online())
+        self.table.get(serial(number)).is_some_and(Entry::is_online)
     }
 }
 

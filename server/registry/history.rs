@@ -150,12 +150,13 @@ impl Past {
 /// What differs between two moments, each value once. `before` is unset if the auth client was not there yet.
 #[must_use]
 pub fn differences(vdom: VdomName, before: Option<&Past>, after: Option<&Past>) -> Vec<EntryChange> {
-    let text = |past: Option<&Past>, of: fn(&Past) -> String| past.map(of).unwrap_or_default();
-    let fields: [(&str, fn(&Past) -> String); 3] = [
-        ("state", |past| if past.active { "active" } else { "deleted" }.to_owned()),
-        ("realm", |past| past.realm.clone()),
-        ("alias", |past| past.alias.clone()),
-    ];
+    let values = |past: Option<&Past>| match past {
+        None => Default::default(),
+        Some(past) => {
+            let state = if past.active { "active" } else { "deleted" };
+            [state.to_owned(), past.realm.clone(), past.alias.clone()]
+        }
+    };
     let change = |user: Option<&String>, field: &str, before: String, after: String| EntryChange {
         vdom: Some(vdom.to_string()),
         user: user.cloned(),
@@ -164,8 +165,9 @@ pub fn differences(vdom: VdomName, before: Option<&Past>, after: Option<&Past>) 
         after,
     };
     let mut differences = Vec::new();
-    for (field, of) in fields {
-        let (before, after) = (text(before, of), text(after, of));
+    for (field, (before, after)) in
+        ["state", "realm", "alias"].into_iter().zip(values(before).into_iter().zip(values(after)))
+    {
         if before != after {
             differences.push(change(None, field, before, after));
         }

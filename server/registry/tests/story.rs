@@ -12,6 +12,7 @@ pub(super) const USERS: [&str; 4] = ["alice", "Alice", "bob", "carol"];
 const MODES: [DeleteMode; 3] = [DeleteMode::Evict, DeleteMode::Ban, DeleteMode::Retire];
 
 /// One thing that happens. Ids are looked up when it does.
+#[expect(clippy::large_enum_variant, reason = "a few dozen of a test")]
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The device reports, or something is deleted.
@@ -123,7 +124,7 @@ impl Register {
                 let refers = |client: &&AuthClient| {
                     self.state.user_refs.get(&(client.id, key.clone())).is_some_and(|it| it.deleted_at.is_none())
                 };
-                let clients = clients.filter(refers).map(|client| named(client)).collect();
+                let clients = clients.filter(refers).map(named).collect();
                 Action::DeletePerson { user, clients }
             }
             Step::Alias(name, alias) => Action::UpdateAuthClient {
