@@ -147,7 +147,7 @@ fn the_users_of_a_device_that_is_claimed_become_one_with_those_who_are_there() {
 #[test]
 fn a_device_that_is_deleted_is_neither_released_nor_claimed() {
     let (mut people, east) = released();
-    people.0.plan(deletion(Target::Device)).unwrap();
+    people.0.plan(deletion(Target::WholeDevice)).unwrap();
     assert_eq!(people.0.refused(claim(RIGHT, east)), Reason::DeviceDeleted);
     people.0.reach = Reach::Everything;
     assert_eq!(people.0.refused(release(RIGHT)), Reason::DeviceDeleted);
