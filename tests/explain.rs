@@ -167,7 +167,7 @@ async fn history_shows_an_auth_client_as_of_a_time_and_between_generations() {
         admin.explaining().get_history(request).await.unwrap().into_inner()
     };
     let whole = history(v1::GetHistoryRequest::default()).await;
-    assert_eq!(whole.before, None);
+    assert_eq!((whole.before, whole.incomplete), (None, false));
     let now = whole.after.unwrap();
     assert_eq!((now.state(), now.realm.as_str(), now.users), (v1::LifecycleState::Active, "default", 0));
     let methods: Vec<_> = whole.entries.iter().map(|entry| entry.method.as_str()).collect();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{Timestamp, VdomName};
 
+use super::AuthClient;
 use crate::operation::OperationId;
 
 /// One entry of the audit log.
@@ -69,55 +70,144 @@ pub struct Past {
 /// The realm of an auth client whose creation says nothing of one.
 const DEFAULT_REALM: &str = "default";
 
-/// Which entries are about an auth client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The history of one auth client while it is put together. It takes the entries of the whole log, or of the auth client itself and of the
+/// devices that ever reported it, in the order of their ids.
+#[derive(Clone, Debug)]
 pub struct Folding {
     /// The id of the auth client.
-    pub client: i64,
-    /// Its VDOM.
-    pub vdom: VdomName,
-    /// When it was created: what is earlier is of others.
-    pub created_at: Timestamp,
-    /// Devices that came to its cluster later, with the id of the entry of that: what they did before is of other auth clients.
-    pub joined: BTreeMap<i64, i64>,
+    client: i64,
+    vdom: VdomName,
+    /// What is earlier is of others.
+    created_at: Timestamp,
+    /// Whose it is: "devices/SERIAL" or "cluster NAME"; empty before it was created.
+    owner: String,
+    /// The clusters that devices are in, by the names of both.
+    clusters: BTreeMap<String, String>,
+    /// The realm that it goes to when it is created.
+    realm: String,
+    /// What it is so far.
+    past: Option<Past>,
 }
 
 impl Folding {
-    /// The changes of an entry that are about the auth client.
-    fn changes<'e>(&self, entry: &'e Entry) -> impl Iterator<Item = &'e EntryChange> {
-        let is_own = entry.about == self.client;
-        let is_later = entry.at >= self.created_at && self.joined.get(&entry.about).is_none_or(|id| entry.id > *id);
-        let vdom = self.vdom;
-        entry
-            .changes
-            .iter()
-            .filter(move |change| is_later && change.vdom.as_deref().map_or(is_own, |name| name == vdom.as_str()))
-    }
-
-    /// Whether an entry is about the auth client.
+    /// That of an auth client, before anything happened.
     #[must_use]
-    pub fn concerns(&self, entry: &Entry) -> bool {
-        self.changes(entry).next().is_some()
+    pub fn of(client: &AuthClient) -> Self {
+        Self {
+            client: client.id.0,
+            vdom: client.vdom,
+            created_at: client.created_at,
+            owner: String::new(),
+            clusters: BTreeMap::new(),
+            realm: DEFAULT_REALM.to_owned(),
+            past: None,
+        }
     }
 
-    /// Takes one more entry into account; they come in the order of their ids.
-    pub fn apply(&self, past: &mut Option<Past>, entry: &Entry) {
-        for change in self.changes(entry) {
-            let creates = change.user.is_none() && change.field == "state" && change.before.is_empty();
-            if past.is_none() && creates {
-                *past = Some(Past {
-                    at: entry.at,
-                    operation: entry.operation,
-                    generation: entry.generation,
-                    active: false,
-                    realm: DEFAULT_REALM.to_owned(),
-                    alias: String::new(),
-                    users: BTreeSet::new(),
-                });
+    /// What it is so far; `None` before it was created.
+    #[must_use]
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// Takes one more entry into account, and tells whether it is about the auth client.
+    pub fn take(&mut self, entry: &Entry) -> bool {
+        self.follow_clusters(entry);
+        if entry.at < self.created_at {
+            return false;
+        }
+        let is_own = entry.about == self.client;
+        let mut concerned = false;
+        for change in &entry.changes {
+            let is_about_it = match &change.vdom {
+                None => is_own,
+                Some(vdom) => vdom == self.vdom.as_str() && (is_own || self.reports(entry, change)),
+            };
+            if is_about_it {
+                concerned = true;
+                self.apply(entry, change);
             }
-            let Some(past) = past else { continue };
-            (past.at, past.operation) = (entry.at, entry.operation);
-            past.generation = past.generation.max(entry.generation);
+        }
+        concerned
+    }
+
+    /// Notes which device is in which cluster, and what clusters are called.
+    fn follow_clusters(&mut self, entry: &Entry) {
+        for change in entry.changes.iter().filter(|change| change.vdom.is_none()) {
+            if change.field == "cluster" && entry.name.starts_with("devices/") {
+                self.clusters.remove(&entry.name);
+                if !change.after.is_empty() {
+                    self.clusters.insert(entry.name.clone(), change.after.clone());
+                }
+            } else if change.field == "member" && !change.before.is_empty() {
+                let [before, after] = [&change.before, &change.after].map(|serial| format!("devices/{serial}"));
+                let cluster = self.clusters.remove(&before);
+                // A box that takes the place of another takes it in its cluster too.
+                self.clusters.extend(cluster.filter(|_| !change.after.is_empty()).map(|cluster| (after, cluster)));
+            } else if change.field == "name" && entry.name.starts_with("clusters/") && change.after.is_empty() {
+                // It is no more.
+                self.clusters.retain(|_, name| *name != change.before);
+            } else if change.field == "name" && entry.name.starts_with("clusters/") && !change.before.is_empty() {
+                let [before, after] = [&change.before, &change.after].map(|name| format!("cluster {name}"));
+                if self.owner == before {
+                    self.owner = after;
+                }
+                for name in self.clusters.values_mut().filter(|name| **name == change.before) {
+                    name.clone_from(&change.after);
+                }
+            }
+        }
+    }
+
+    /// Whose auth clients a device reports.
+    fn owner_of(&self, device: &str) -> String {
+        self.clusters.get(device).map_or_else(|| device.to_owned(), |cluster| format!("cluster {cluster}"))
+    }
+
+    /// Whether what an entry about a device says of the VDOM is about this auth client.
+    fn reports(&self, entry: &Entry, change: &EntryChange) -> bool {
+        if !entry.name.starts_with("devices/") {
+            return false;
+        }
+        if self.past.is_none() {
+            // Several may come into being at one moment, but not of one VDOM on one device.
+            return entry.at == self.created_at && change.user.is_none() && change.before.is_empty();
+        }
+        // That one of the same VDOM went up in this one is said of that one.
+        self.owner == self.owner_of(&entry.name) && change.after != "merged"
+    }
+
+    fn apply(&mut self, entry: &Entry, change: &EntryChange) {
+        if self.past.is_none() && change.user.is_none() && change.before.is_empty() {
+            match change.field.as_str() {
+                "realm" => self.realm.clone_from(&change.after),
+                "state" => {
+                    self.owner = self.owner_of(&entry.name);
+                    self.past = Some(Past {
+                        at: entry.at,
+                        operation: entry.operation,
+                        generation: entry.generation,
+                        active: false,
+                        realm: self.realm.clone(),
+                        alias: String::new(),
+                        users: BTreeSet::new(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        let Some(past) = &mut self.past else { return };
+        (past.at, past.operation) = (entry.at, entry.operation);
+        past.generation = past.generation.max(entry.generation);
+        if change.user.is_none() && change.field == "owner" {
+            self.owner.clone_from(&change.after);
+            // Whoever has it by itself is in no cluster, whatever was noted of that.
+            self.clusters.remove(&self.owner);
+            if change.after == "merged" {
+                past.active = false;
+                past.users.clear();
+            }
+        } else {
             past.take(change);
         }
     }

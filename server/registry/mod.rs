@@ -27,6 +27,7 @@ mod delete;
 mod device;
 mod explain;
 mod ha;
+mod handed;
 mod held;
 mod history;
 mod ids;
@@ -168,6 +169,8 @@ fn plan_of(state: &mut State, action: &Action, context: &Context<'_>) -> Result<
 fn work_out(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let mut planned = checked(state, action, context)?;
     planned.records.extend(settle::settle(state, context)?);
+    // First, because what the rules say of the device is about whoever has its auth clients afterwards.
+    planned.records.splice(0..0, handed::handed(state)?);
     if let After::Realm(realm) = &mut planned.answer.after
         && let Some(counted) = state.realms.get(&realm.id)
     {

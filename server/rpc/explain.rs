@@ -1,6 +1,6 @@
 //! `ExplainService`: why something is as it is, and how it was; for admins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_proto::admin::AuthClientName;
@@ -177,88 +177,82 @@ impl Explain {
     }
 
     async fn look_back(&self, row: &AuthClientRow, span: Span) -> Result<v1::GetHistoryResponse, Failure> {
-        let (about, folding) = self.folding(row).await?;
-        let mut story = Story {
-            about,
-            client: Some(row.client.id.0),
-            vdom: Some(row.client.vdom),
-            user: None,
-            after: 0,
-            since: row.client.created_at,
-            most: MAX_ENTRIES,
-            latest: false,
-        };
+        let client = &row.client;
+        let mut story = of(self.reporters(row).await?);
+        (story.client, story.vdom) = (Some(client.id.0), Some(client.vdom));
+        let mut folding = Folding::of(client);
         let (mut before, mut after) = (None, None);
         let (mut between, mut later_entries) = (Vec::new(), 0);
         let mut place = Position::Before;
         loop {
             let (entries, _) = self.store.story(&story).await?;
             let Some(last) = entries.last().map(|entry| entry.id) else { break };
-            for entry in entries.iter().filter(|entry| folding.concerns(entry)) {
-                place = place.max(position(span, entry));
-                if place == Position::Behind {
+            for entry in &entries {
+                if !folding.take(entry) {
                     continue;
                 }
-                folding.apply(&mut after, entry);
-                if place == Position::Before {
-                    before.clone_from(&after);
-                } else if between.len() < MAX_ENTRIES as usize {
-                    between.push(audit::entry(entry));
-                } else {
-                    later_entries += 1;
+                place = place.max(position(span, entry));
+                match place {
+                    Position::Before => before = folding.past().cloned(),
+                    Position::Within if between.len() < MAX_ENTRIES as usize => between.push(audit::entry(entry)),
+                    Position::Within => later_entries += 1,
+                    Position::Behind => {}
+                }
+                if place != Position::Behind {
+                    after = folding.past().cloned();
                 }
             }
             story.after = last;
         }
+        let is_complete = folding.past().is_some_and(|now| {
+            let users = i64::try_from(now.users.len()).unwrap_or(i64::MAX);
+            let Past { active, realm, alias, .. } = now;
+            (*active, realm, alias.as_str(), users)
+                == (client.is_active(), &row.realm, client.alias.as_str(), client.users)
+        });
         Ok(v1::GetHistoryResponse {
-            differences: differences(row.client.vdom, before.as_ref(), after.as_ref())
-                .iter()
-                .map(audit::change)
-                .collect(),
+            differences: differences(client.vdom, before.as_ref(), after.as_ref()).iter().map(audit::change).collect(),
             before: before.map(past),
             after: after.map(past),
             entries: between,
             later_entries,
+            incomplete: !is_complete,
         })
     }
 
-    /// Which entries are about an auth client: its own, and those of the devices that report it.
-    async fn folding(&self, row: &AuthClientRow) -> Result<(Vec<i64>, Folding), Failure> {
-        let client = &row.client;
-        let mut about = vec![client.id.0];
-        about.extend(Some(client.owner.0).filter(|owner| *owner > 0));
-        let mut joined = BTreeMap::new();
+    /// The auth client, and the devices that ever reported it, by id.
+    async fn reporters(&self, row: &AuthClientRow) -> Result<Vec<i64>, Failure> {
+        let mut about = vec![row.client.id.0];
+        about.extend(Some(row.client.owner.0).filter(|owner| *owner > 0));
+        // Who had it before stands in its own entries; who is, or was, a member of its cluster, in those of the cluster.
+        let (entries, _) = self.store.story(&of(about.clone())).await?;
+        let named = entries.iter().flat_map(|entry| &entry.changes).flat_map(|change| {
+            let is_named = matches!(change.field.as_str(), "owner" | "member" | "primary");
+            [&change.before, &change.after].into_iter().filter(move |_| is_named)
+        });
+        let mut serials: BTreeSet<SerialNumber> =
+            named.filter_map(|name| name.strip_prefix("devices/").unwrap_or(name).parse().ok()).collect();
+        serials.extend(row.serial);
         if let Some((id, _)) = &row.cluster
             && let Some(cluster) = self.store.cluster(*id).await?
         {
-            let mut members = BTreeMap::new();
-            for serial in cluster.members {
-                if let Some((device, _)) = self.store.device(serial).await? {
-                    about.push(device.id.0);
-                    members.insert(serial.to_string(), device.id.0);
-                }
-            }
-            let story = Story {
-                about: vec![id.0],
-                client: None,
-                vdom: None,
-                user: None,
-                after: 0,
-                since: Timestamp::from_micros(i64::MIN),
-                most: MAX_ENTRIES,
-                latest: true,
-            };
-            let (entries, _) = self.store.story(&story).await?;
-            for entry in entries.iter().filter(|entry| entry.at > client.created_at) {
-                for change in entry.changes.iter().filter(|change| change.field == "member") {
-                    if let Some(device) = members.get(&change.after) {
-                        joined.insert(*device, entry.id);
-                    }
-                }
+            serials.extend(cluster.members);
+        }
+        for serial in serials {
+            if let Some((device, _)) = self.store.device(serial).await? {
+                about.push(device.id.0);
             }
         }
-        Ok((about, Folding { client: client.id.0, vdom: client.vdom, created_at: client.created_at, joined }))
+        about.sort_unstable();
+        about.dedup();
+        Ok(about)
     }
+}
+
+/// The entries about some things, a page at a time from the first one on.
+fn of(about: Vec<i64>) -> Story {
+    let since = Timestamp::from_micros(i64::MIN);
+    Story { about, client: None, vdom: None, user: None, after: 0, since, most: MAX_ENTRIES, latest: false }
 }
 
 /// Where an entry lies: before what is asked for, within it, or behind it.

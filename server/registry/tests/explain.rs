@@ -3,7 +3,7 @@
 use muster_proto::v1::ExplainVerdict;
 use proptest::prelude::*;
 
-use super::story::{Step, USERS, addition, steps};
+use super::story::{Step, USERS, addition, steps_of_two};
 use super::undelete::verdict;
 use super::*;
 
@@ -79,7 +79,7 @@ fn report(register: &mut Register, name: &str) -> (Outcome, Option<Reason>) {
 
 proptest! {
     #[test]
-    fn a_verdict_is_what_a_report_of_the_thing_would_be_told(steps in steps(24)) {
+    fn a_verdict_is_what_a_report_of_the_thing_would_be_told(steps in steps_of_two(24)) {
         let (mut register, east) = Register::with_east();
         for step in &steps {
             if let Some(command) = register.command(step, east) {

@@ -31,6 +31,21 @@ pub(super) enum Step {
     Quota(Option<i64>),
     Lobby(bool),
     Held(bool),
+    /// Another device reports these VDOMs.
+    Other(Vec<VdomName>),
+    OtherAdds(&'static str, &'static str),
+    /// The two become a cluster, the other one joins it, one of them leaves, or it ends.
+    Cluster,
+    Join,
+    Leave(bool),
+    Dissolve,
+    Rename(&'static str),
+    Replace,
+}
+
+/// The other device.
+fn other() -> SerialNumber {
+    "FG101FTK19002789".parse().unwrap()
 }
 
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
@@ -55,6 +70,31 @@ pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::Held),
     ];
     prop::collection::vec(step, 1..most)
+}
+
+/// The same, with another device that may be in one cluster with the first.
+pub(super) fn steps_of_two(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let name = || prop::sample::select(NAMES.to_vec());
+    let names = || prop::sample::subsequence(NAMES.as_slice(), 1..=NAMES.len());
+    let names = names().prop_map(|names| names.into_iter().map(vdom).collect());
+    let of_two = prop_oneof![
+        4 => names.prop_map(Step::Other),
+        4 => (name(), prop::sample::select(USERS.to_vec())).prop_map(|(name, user)| Step::OtherAdds(name, user)),
+        2 => Just(Step::Cluster),
+        3 => Just(Step::Join),
+        2 => any::<bool>().prop_map(Step::Leave),
+        1 => Just(Step::Dissolve),
+        1 => prop::sample::select(vec!["east wing", "west wing"]).prop_map(Step::Rename),
+        1 => Just(Step::Replace),
+    ];
+    (steps(most), prop::collection::vec((any::<prop::sample::Index>(), of_two), 1..most)).prop_map(
+        |(mut steps, others)| {
+            for (place, step) in others {
+                steps.insert(place.index(steps.len() + 1), step);
+            }
+            steps
+        },
+    )
 }
 
 fn target(name: &str) -> ClientTarget {
@@ -151,8 +191,38 @@ impl Register {
                 let (id, _) = self.state.held.iter().find(|(_, held)| held.state == HeldState::Pending)?;
                 Action::DecideHeld { id: *id, serial: Some(serial()), approve: *approve }
             }
+            Step::Other(vdoms) => {
+                let info = DeviceInfo::default();
+                let full_list = Some(vdoms.clone());
+                Action::Sync(Sync { serial: other(), info, full_list, ..listed("") })
+            }
+            Step::OtherAdds(name, user) => {
+                let Action::AddUser(addition) = addition(name, user) else { return None };
+                let target = ClientTarget { serial: other(), vdom: vdom(name) };
+                Action::AddUser(UserAddition { target, ..addition })
+            }
+            // Not a second one: it would have the same name.
+            Step::Cluster if self.cluster_in_use().is_some() => return None,
+            Step::Cluster => Action::CreateCluster { name: Text::default(), primary: serial(), others: vec![] },
+            Step::Join => Action::AddMember { cluster: self.cluster_in_use()?, serial: other() },
+            Step::Leave(first) => Action::RemoveMember {
+                cluster: self.cluster_in_use()?,
+                serial: if *first { serial() } else { other() },
+            },
+            Step::Dissolve => Action::DeleteCluster { cluster: self.cluster_in_use()?, etag: None },
+            Step::Rename(name) => {
+                Action::RenameCluster { cluster: self.cluster_in_use()?, name: name.parse().unwrap(), etag: None }
+            }
+            // What the old box asked to remove is noted of the old box, whoever has the auth clients by then.
+            Step::Replace if self.state.held.iter().any(|(_, held)| held.state.stands()) => return None,
+            Step::Replace => Action::ReplaceDevice { old: other(), new: "FG101FTK19002790".parse().unwrap() },
         };
         Some(action.into())
+    }
+
+    /// The cluster that is in use.
+    fn cluster_in_use(&self) -> Option<ClusterId> {
+        self.state.clusters.iter().find(|(_, cluster)| cluster.is_active()).map(|(id, _)| *id)
     }
 
     /// An auth client, if it was ever there.

@@ -73,7 +73,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
 
 /// What of a device as a whole matters to its auth clients.
 const SHARED: &str =
-    "'state', 'mode', 'cluster', 'member', 'primary', 'clone', 'vdoms', 'removals', 'replaces', 'replaced_by'";
+    "'state', 'mode', 'cluster', 'name', 'member', 'primary', 'clone', 'vdoms', 'removals', 'replaces', 'replaced_by'";
 
 impl SqliteReading {
     pub(super) async fn read_audit(&self, query: &AuditQuery) -> Result<(Vec<Entry>, i64), StoreError> {
