@@ -16,7 +16,7 @@ use crate::args::{self, Arguments, Command, DEFAULT_DEVICE, Init, Vdom};
 use crate::certificate::{self, FactoryCa};
 use crate::connect::Dialer;
 use crate::device::Device;
-use crate::device_dir::DeviceDir;
+use crate::device_dir::{DeviceDir, DirError};
 use crate::failure::CallError;
 use crate::feed::{self, FeedError, View};
 use crate::model::{self, Model};
@@ -92,10 +92,10 @@ async fn dispatch(
         Command::Init(init) => make(&arguments, init, &dir, now, rng, out)?,
         Command::Show => show(&dir.load()?, out)?,
         Command::Vdom(Vdom::Add { names }) => {
-            dir.edit(|device| names.iter().try_for_each(|name| device.add_vdom(*name)))?;
+            dir.edit(|device| names.iter().try_for_each(|name| device.add_vdom(*name).map_err(DirError::from)))?;
         }
         Command::Vdom(Vdom::Delete { names }) => {
-            dir.edit(|device| names.iter().try_for_each(|name| device.delete_vdom(*name)))?;
+            dir.edit(|device| names.iter().try_for_each(|name| device.delete_vdom(*name).map_err(DirError::from)))?;
         }
         Command::Vdom(Vdom::List) => {
             for name in dir.load()?.vdoms() {
@@ -121,7 +121,7 @@ fn make(
     let hostname = init.hostname.clone().map_or_else(|| serial.as_str().parse(), Ok)?;
     let info = DeviceInfo { model, hostname, firmware: init.firmware.clone() };
     let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
-    let mut device = Device::new(serial, info, server);
+    let mut device = Device::new(serial, &info, server);
     // "root" is always in, and may be named.
     for name in init.vdoms.iter().filter(|name| **name != VdomName::ROOT) {
         device.add_vdom(*name)?;
@@ -177,14 +177,15 @@ fn serial_and_model(init: &Init, now: OffsetDateTime, rng: &mut impl Rng) -> any
 }
 
 fn show(device: &Device, out: &mut impl Write) -> io::Result<()> {
-    let [model, hostname, firmware] = device.info.texts();
-    let vdoms: Vec<_> = device.vdoms().iter().map(VdomName::as_str).collect();
+    let (info, vdoms) = (device.info(), device.vdoms());
+    let [model, hostname, firmware] = info.texts();
+    let vdoms: Vec<_> = vdoms.iter().map(VdomName::as_str).collect();
     writeln!(out, "Serial number: {}", device.serial)?;
     writeln!(out, "Model: {model}")?;
     writeln!(out, "Hostname: {hostname}")?;
     writeln!(out, "Firmware: {firmware}")?;
     writeln!(out, "VDOMs: {}", vdoms.join(", "))?;
-    writeln!(out, "Server: {}", device.server)
+    writeln!(out, "Server: {}", device.reports_to())
 }
 
 fn dialer(arguments: &Arguments, dir: &DeviceDir, server: ServerUrl) -> anyhow::Result<Dialer> {
@@ -208,7 +209,7 @@ async fn exec(
         }
     };
     let device = dir.load()?;
-    let server = arguments.server.clone().unwrap_or_else(|| device.server.clone());
+    let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
     let dialer = dialer(arguments, dir, server)?;
     let note = |error: &CallError, wait| {
         let cause = printable(&error.to_string());
@@ -250,7 +251,7 @@ async fn watch(
     err: &mut impl Write,
 ) -> anyhow::Result<Exit> {
     let device = dir.load()?;
-    let server = arguments.server.clone().unwrap_or(device.server);
+    let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
     let dialer = dialer(arguments, dir, server)?;
     let view = View {
         components: debug.components.clone().unwrap_or_default(),

@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod certificate;
 pub mod cli;
 pub mod components;
+pub mod conf;
 pub mod connect;
 pub mod device;
 pub mod device_dir;
