@@ -5,14 +5,16 @@
 //! - [`args`], [`cli`]: the command line, and what each command does.
 //! - [`device`], [`device_dir`]: the box, and the directory that holds it.
 //! - [`model`], [`certificate`]: what the factory gives a box.
-//! - [`fortios`]: the commands of FortiOS.
+//! - [`conf`]: its configuration, in the syntax of FortiOS.
+//! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
+//! - [`cloud`], [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
 
 pub mod args;
 pub mod backoff;
 pub mod certificate;
 pub mod cli;
+pub mod cloud;
 pub mod components;
 pub mod conf;
 pub mod connect;
@@ -20,10 +22,10 @@ pub mod device;
 pub mod device_dir;
 pub mod failure;
 pub mod feed;
-pub mod fortios;
 mod link;
 pub mod model;
 pub mod render;
 pub mod server_url;
+pub mod shell;
 pub mod tls;
 pub mod update;

@@ -9,18 +9,17 @@ use tokio::time::{Instant, timeout};
 
 use crate::backoff::Backoff;
 use crate::connect::Dialer;
-use crate::device::Device;
 use crate::failure::CallError;
 
 const TRIES: u32 = 5;
 
-/// Sends the full VDOM list of a box. What may pass is tried again, up to `limit` over all; `note` hears of it, with the wait.
+/// Sends the VDOM list of a box. What may pass is tried again, up to `limit` over all; `note` hears of it, with the wait.
 ///
 /// A first connection that fails is reported at once: the user may have mistyped the address. Once the server has answered, even its
 /// restart is waited for.
 pub async fn update(
     dialer: &Dialer,
-    device: &Device,
+    request: &v1::SyncRequest,
     limit: Duration,
     rng: &mut impl Rng,
     mut note: impl FnMut(&CallError, Duration),
@@ -30,7 +29,7 @@ pub async fn update(
     let mut reached = false;
     for tries_left in (0..TRIES).rev() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match timeout(left, sync(dialer, device, left)).await {
+        let error = match timeout(left, sync(dialer, request, left)).await {
             Ok(Ok(answer)) => return Ok(answer),
             // Both ends keep the deadline; it does not matter whose clock is first.
             Ok(Err(CallError::Lost(_))) if Instant::now() >= deadline => return Err(CallError::NoAnswer(limit)),
@@ -49,9 +48,9 @@ pub async fn update(
     Err(CallError::NoAnswer(limit))
 }
 
-async fn sync(dialer: &Dialer, device: &Device, left: Duration) -> Result<v1::SyncResponse, CallError> {
+async fn sync(dialer: &Dialer, request: &v1::SyncRequest, left: Duration) -> Result<v1::SyncResponse, CallError> {
     let connection = dialer.connect(left).await?;
-    let mut request = tonic::Request::new(device.sync_request());
+    let mut request = tonic::Request::new(request.clone());
     request.set_timeout(left);
     match DeviceServiceClient::new(connection.channel.clone()).sync(request).await {
         Ok(answer) => Ok(answer.into_inner()),

@@ -88,6 +88,11 @@ impl Body {
         }
     }
 
+    /// Adds a block that was taken from elsewhere.
+    pub fn push(&mut self, block: Block) {
+        self.append(block);
+    }
+
     /// Adds a blank line at the end.
     pub fn append_blank(&mut self) {
         self.terminate(self.nodes.len());

@@ -1,0 +1,181 @@
+//! What the box says to the service, and what is shown of the answer: first what FortiOS prints, then why, and what to do.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use muster_proto::{printable, v1};
+use rand::Rng;
+use tonic::Code;
+
+use crate::cli::Exit;
+use crate::connect::Dialer;
+use crate::device::Device;
+use crate::failure::CallError;
+use crate::shell::session::Update;
+use crate::{render, update};
+
+/// The service, as one box reaches it.
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    /// The way there.
+    pub dialer: Dialer,
+    /// How long a call may take with all its retries.
+    pub timeout: Duration,
+    /// The HTTP status that the service is said to answer with (`diagnose fortitoken-cloud set-http`); 0 if what it says counts.
+    pub forced_http: u16,
+}
+
+impl Cloud {
+    /// Sends the list of VDOMs. `plan` is what the last dry run said would be done.
+    pub async fn update(
+        &self,
+        device: &Device,
+        how: Update,
+        plan: &mut Option<String>,
+        rng: &mut impl Rng,
+        (out, err): (&mut impl Write, &mut impl Write),
+    ) -> io::Result<Exit> {
+        if let Some(exit) = self.forced(out, err)? {
+            return Ok(exit);
+        }
+        let mut request = device.sync_request();
+        match how {
+            Update::DryRun => request.validate_only = true,
+            Update::Confirm => match plan.take() {
+                Some(plan) => request.plan_id = plan,
+                None => {
+                    writeln!(out, "{}", render::COMMAND_FAIL)?;
+                    writeln!(err, "fix: look at what it would do first: execute fortitoken-cloud update dry-run")?;
+                    return Ok(Exit::Failed);
+                }
+            },
+            Update::Now | Update::VdomsChanged => {}
+        }
+        let answer = match update::update(&self.dialer, &request, self.timeout, rng, self.note(err)).await {
+            Ok(answer) => answer,
+            Err(error) => return self.failed(&error, out, err),
+        };
+        if !render::was_taken(&answer) {
+            writeln!(out, "{}", render::COMMAND_FAIL)?;
+            let status = answer.status().as_str_name();
+            writeln!(err, "error: the server did not take the list: it answered {status}")?;
+            return Ok(Exit::Failed);
+        }
+        match how {
+            Update::DryRun => {
+                writeln!(out, "{}", render::DRY_RUN)?;
+                lines(out, render::plan(&device.serial, &answer))?;
+                *plan = Some(answer.plan_id.clone()).filter(|plan| !plan.is_empty());
+            }
+            Update::VdomsChanged => lines(out, render::items(&device.serial, &answer))?,
+            Update::Now | Update::Confirm => {
+                writeln!(out, "{}", render::UPDATED)?;
+                lines(out, render::items(&device.serial, &answer))?;
+            }
+        }
+        Ok(if render::has_failures(&answer) { Exit::Failed } else { Exit::Done })
+    }
+
+    /// Says how the service is, and whether what it knows of the box is what the box is.
+    pub async fn show_service(
+        &self,
+        device: &Device,
+        rng: &mut impl Rng,
+        (out, err): (&mut impl Write, &mut impl Write),
+    ) -> io::Result<Exit> {
+        if let Some(exit) = self.forced(out, err)? {
+            return Ok(exit);
+        }
+        let request = v1::SyncRequest { validate_only: true, ..device.sync_request() };
+        let answer = match update::update(&self.dialer, &request, self.timeout, rng, self.note(err)).await {
+            Ok(answer) => answer,
+            Err(error) => return self.failed(&error, out, err),
+        };
+        let plan = render::plan(&device.serial, &answer);
+        writeln!(out, "FortiToken Cloud service status: available")?;
+        writeln!(out, "Server: {}", self.dialer.server.authority())?;
+        writeln!(out, "Serial-Number: {}", device.serial)?;
+        match plan.is_empty() {
+            true => writeln!(out, "VDOMs: {}, all as the service has them", device.vdoms().len())?,
+            false => {
+                writeln!(out, "VDOMs: {}, not as the service has them; an update would do this:", device.vdoms().len())?
+            }
+        }
+        lines(out, plan)?;
+        Ok(Exit::Done)
+    }
+
+    /// Says whether the server is reached, and if not, where on the way it fails.
+    pub async fn show_server(&self, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<Exit> {
+        writeln!(out, "Server: {}", self.dialer.server.authority())?;
+        match self.dialer.connect(self.timeout).await {
+            Ok(_) => {
+                writeln!(out, "Status: reachable (DNS, connect, TLS)")?;
+                Ok(Exit::Done)
+            }
+            Err(error) => {
+                writeln!(out, "Status: not reachable")?;
+                self.failed(&error.into(), out, err)
+            }
+        }
+    }
+
+    /// Tells of a try that failed, while the next one is waited for.
+    fn note(&self, err: &mut impl Write) -> impl FnMut(&CallError, Duration) {
+        let authority = self.dialer.server.authority();
+        move |error: &CallError, wait| {
+            let cause = printable(&error.to_string());
+            let _ = writeln!(err, "{authority}: {cause}; trying again in {}", render::wait(wait));
+        }
+    }
+
+    /// What `set-http` says the service answers.
+    fn forced(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Exit>> {
+        let status = self.forced_http;
+        if status == 0 || (200..300).contains(&status) {
+            return Ok(None);
+        }
+        if status >= 500 {
+            writeln!(out, "{}", render::CANNOT_FIND)?;
+        } else {
+            writeln!(out, "FortiToken Cloud error ({status})")?;
+        }
+        writeln!(out, "{}", render::COMMAND_FAIL)?;
+        out.flush()?;
+        writeln!(
+            err,
+            "fix: this status is forced and the service was not asked: diagnose fortitoken-cloud set-http 0"
+        )?;
+        Ok(Some(if status >= 500 { Exit::Unreachable } else { Exit::Failed }))
+    }
+
+    fn failed(&self, error: &CallError, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        let exit = Exit::from(error);
+        if exit != Exit::Failed {
+            writeln!(out, "{}", render::CANNOT_FIND)?;
+        }
+        writeln!(out, "{}", render::COMMAND_FAIL)?;
+        // First what FortiOS says, then why.
+        out.flush()?;
+        writeln!(err, "{}", render::failure(&self.dialer.server, error))?;
+        Ok(exit)
+    }
+}
+
+impl From<&CallError> for Exit {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Connect(_) | CallError::Lost(_) | CallError::NoAnswer(_) => Self::Unreachable,
+            CallError::Refused(refusal) if refusal.is_authorisation() => Self::NotAuthorised,
+            CallError::Refused(refusal) => match refusal.code {
+                Code::Unavailable | Code::DeadlineExceeded => Self::Unreachable,
+                _ => Self::Failed,
+            },
+        }
+    }
+}
+
+fn lines(out: &mut impl Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
+    lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))
+}

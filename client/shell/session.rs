@@ -1,0 +1,420 @@
+//! One session at the console: where it is, what it has begun, and what a line does there. Pure: the box is passed in, what must be done outside
+//! is handed out.
+
+use muster_proto::VdomName;
+use time::OffsetDateTime;
+
+use crate::conf::configuration::{Configuration, ConfigurationError, Place};
+use crate::conf::users::CloudUser;
+use crate::conf::words::{self, Word};
+use crate::device::Device;
+use crate::shell::answers::Refused;
+use crate::shell::config_mode::Open;
+use crate::shell::debug::Debug;
+use crate::shell::filter::{self, Filter};
+use crate::shell::grammar::{GLOBAL, ROW, SINGLE, TABLE, TOP, VDOM, VDOMS};
+use crate::shell::guide::{Guide, ParseError};
+
+/// Which users a sync is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// All of them.
+    All,
+    /// Administrators and local users.
+    Local,
+    /// Those of directories.
+    Remote,
+}
+
+/// How an update is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// As FortiOS does it.
+    Now,
+    /// Ask what it would do.
+    DryRun,
+    /// Do what the last dry run said.
+    Confirm,
+    /// Because the VDOMs changed: what goes well is not told.
+    VdomsChanged,
+}
+
+/// What a change of the configuration did to a user of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// It is new.
+    Added(CloudUser),
+    /// It is another than before.
+    Changed(CloudUser),
+    /// It is gone.
+    Removed(CloudUser),
+}
+
+/// What a command wants done outside of the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send the list of VDOMs.
+    Update(Update),
+    /// Send the users.
+    SyncUsers(Users),
+    /// Send what became of users.
+    Users(Vec<UserChange>),
+    /// Delete a user at the service, whatever the box has.
+    DeleteUser(String, VdomName),
+    /// Say how the service is.
+    ShowService,
+    /// Say whether the server is reached.
+    ShowServer,
+    /// Say which users the box would send.
+    ShowUsers(Option<(String, VdomName)>),
+    /// Write a text to a file.
+    Backup(String, String),
+    /// Read a file, and pass it to [`Session::restore`].
+    Restore(String),
+    /// Leave the console.
+    Close,
+}
+
+/// What a line did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What is to be shown.
+    pub output: String,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+    /// Whether the line was refused, and as what.
+    pub refused: Option<Refused>,
+    /// Which lines of all that the command shows are wanted.
+    pub filter: Option<Filter>,
+}
+
+/// What a session needs of the world at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: OffsetDateTime,
+    /// For what is stored scrambled.
+    pub salt: u64,
+}
+
+/// Where a session is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Where {
+    /// At the first prompt.
+    #[default]
+    Top,
+    /// In `config global`.
+    Global,
+    /// In `config vdom`.
+    Vdoms,
+    /// In a VDOM.
+    Vdom(VdomName),
+}
+
+/// What `(y/n)` was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Purge,
+    VdomMode(bool),
+    Restore(String),
+}
+
+/// A session at the console.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    pub(super) at: Where,
+    pub(super) open: Option<Open>,
+    pub(super) asking: Option<Question>,
+    /// The debug switches.
+    pub debug: Debug,
+    /// The HTTP status that the service is said to answer with; 0 if what it says counts.
+    pub forced_http: u16,
+    /// What is typed of a line whose quote is still open.
+    partial: String,
+}
+
+impl Session {
+    /// A session in `config global`, or at the first prompt of a box without VDOMs: where the service may be talked to.
+    #[must_use]
+    pub fn global(device: &Device) -> Self {
+        let at = if device.conf.has_vdoms() { Where::Global } else { Where::Top };
+        Self { at, ..Self::default() }
+    }
+
+    /// The prompt.
+    #[must_use]
+    pub fn prompt(&self, device: &Device) -> String {
+        if self.asking.is_some() {
+            return "Do you want to continue? (y/n)".to_owned();
+        }
+        if !self.partial.is_empty() {
+            return "> ".to_owned();
+        }
+        let place = match (&self.open, &self.at) {
+            (Some(open), _) => Some(open.prompt().to_owned()),
+            (None, Where::Top) => None,
+            (None, Where::Global) => Some("global".to_owned()),
+            (None, Where::Vdoms) => Some("vdom".to_owned()),
+            (None, Where::Vdom(name)) => Some(name.to_string()),
+        };
+        let host = device.hostname();
+        match place {
+            Some(place) => format!("{} ({}) # ", host.as_str(), muster_proto::printable(&place)),
+            None => format!("{} # ", host.as_str()),
+        }
+    }
+
+    /// Whether the next line answers a question with yes or no.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// What can be said here.
+    #[must_use]
+    pub fn guide(&self, device: &Device) -> Guide {
+        let places = match (&self.open, &self.at) {
+            (Some(open), _) if open.row.is_some() => ROW,
+            (Some(_), _) => TABLE,
+            (None, Where::Top) if device.conf.has_vdoms() => TOP,
+            (None, Where::Top) => SINGLE,
+            (None, Where::Global) => GLOBAL,
+            (None, Where::Vdoms) => VDOMS,
+            (None, Where::Vdom(_)) => VDOM,
+        };
+        let rows = self.open.as_ref().map_or_else(Vec::new, |open| {
+            let rows = device.conf.rows(&self.place(open.table.scope), open.table.path);
+            rows.iter().map(|row| row.name().to_owned()).collect()
+        });
+        let table = self.open.as_ref().map(|open| open.table);
+        Guide::new(places, table, device.vdoms().iter().map(ToString::to_string).collect(), rows)
+    }
+
+    /// Where a table of this scope is, seen from here.
+    pub(super) fn place(&self, scope: crate::conf::schema::Scope) -> Place {
+        match scope {
+            crate::conf::schema::Scope::Global => Place::Global,
+            crate::conf::schema::Scope::Vdom => Place::Vdom(self.vdom().to_string()),
+        }
+    }
+
+    /// The VDOM that the session is in.
+    pub(super) fn vdom(&self) -> VdomName {
+        match self.at {
+            Where::Vdom(name) => name,
+            _ => VdomName::ROOT,
+        }
+    }
+
+    /// Does what a line says.
+    pub fn step(&mut self, line: &str, device: &mut Device, moment: &Moment) -> Step {
+        self.leave_what_is_gone(device);
+        if let Some(question) = self.asking.take() {
+            return self.answer(question, line, device);
+        }
+        let line = if self.partial.is_empty() { line.to_owned() } else { format!("{}\n{line}", self.partial) };
+        self.partial.clear();
+        if line.trim_start().starts_with('#') {
+            return Step::default();
+        }
+        let words = match words::split(&line) {
+            (words, _, None) => words,
+            _ => {
+                self.partial = line;
+                return Step::default();
+            }
+        };
+        let (words, filter) = match filter::cut(words) {
+            Ok(cut) => cut,
+            Err(refused) => return refused.into(),
+        };
+        if words.is_empty() {
+            return Step::default();
+        }
+        let before = device.conf.clone();
+        match self.run(&words, device, moment) {
+            Ok(mut step) => {
+                step.effects.extend(changes(&before, &device.conf));
+                step.filter = filter;
+                step
+            }
+            Err(refused) => {
+                // Half of a command is never left behind.
+                device.conf = before;
+                self.with_a_hint(refused, &words, device)
+            }
+        }
+    }
+
+    /// The end of the input: a quote that is still open is an error then.
+    pub fn finish(&mut self) -> Option<String> {
+        let partial = std::mem::take(&mut self.partial);
+        words::words(&partial).err().map(|unmatched| format!("{unmatched}\n"))
+    }
+
+    /// Forgets the line that is being typed, as Ctrl-C does.
+    pub fn interrupt(&mut self) {
+        self.partial.clear();
+        self.asking = None;
+    }
+
+    fn run(&mut self, words: &[Word], device: &mut Device, moment: &Moment) -> Result<Step, Refused> {
+        let read = self.guide(device).parse(words)?;
+        let read: Vec<&str> = read.iter().map(String::as_str).collect();
+        match read.as_slice() {
+            ["sudo", place, ..] => self.sudo(place, words.get(2..).unwrap_or_default(), device, moment),
+            ["execute" | "diagnose", ..] => self.execute(&read, device, moment),
+            ["get" | "show", ..] => Ok(self.show(&read, device, moment)?.into()),
+            ["exit" | "quit"] => Ok(Effect::Close.into()),
+            _ => self.configure(&read, words, device, moment),
+        }
+    }
+
+    /// Runs one command elsewhere, and comes back.
+    fn sudo(&mut self, place: &str, words: &[Word], device: &mut Device, moment: &Moment) -> Result<Step, Refused> {
+        let at = match place {
+            "global" if device.conf.has_vdoms() => Where::Global,
+            "global" => Where::Top,
+            name => match name.parse().ok().filter(|name| device.vdoms().contains(name)) {
+                Some(VdomName::ROOT) if !device.conf.has_vdoms() => Where::Top,
+                Some(name) => Where::Vdom(name),
+                None => return Err(ParseError::Word(muster_proto::printable(name)).into()),
+            },
+        };
+        let mut elsewhere = Self { at, debug: self.debug.clone(), forced_http: self.forced_http, ..Self::default() };
+        // One command that ends where it began: entering a table there would leave nothing to come back to.
+        if let Some(word) = words.first().filter(|word| "config".starts_with(&word.text)) {
+            return Err(ParseError::Word(muster_proto::printable(&word.text)).into());
+        }
+        let step = elsewhere.run(words, device, moment)?;
+        (self.debug, self.forced_http) = (elsewhere.debug, elsewhere.forced_http);
+        if let Some(Question::Restore(path)) = elsewhere.asking {
+            self.asking = Some(Question::Restore(path));
+        }
+        Ok(step)
+    }
+
+    /// Adds where a command could be given that is not known here.
+    fn with_a_hint(&self, refused: Refused, words: &[Word], device: &Device) -> Step {
+        let mut step = Step::from(refused);
+        if self.open.is_none()
+            && matches!(step.refused, Some(Refused::Parse(ParseError::Word(_))))
+            && device.conf.has_vdoms()
+        {
+            let elsewhere = |places| Guide::new(places, None, Vec::new(), Vec::new()).parse(words).is_ok();
+            if self.at != Where::Global && elsewhere(GLOBAL) {
+                step.output.push_str("fix: enter \"config global\" first: this command is global\n");
+            } else if !matches!(self.at, Where::Vdom(_)) && elsewhere(VDOM) {
+                step.output
+                    .push_str("fix: enter \"config vdom\", \"edit NAME\" first: this command is that of a VDOM\n");
+            }
+        }
+        step
+    }
+
+    /// Another session may have deleted the VDOM that this one is in, or switched VDOMs off.
+    fn leave_what_is_gone(&mut self, device: &Device) {
+        let gone = match &self.at {
+            Where::Top => false,
+            Where::Global | Where::Vdoms => !device.conf.has_vdoms(),
+            Where::Vdom(name) => !device.conf.has_vdoms() || !device.vdoms().contains(name),
+        };
+        if gone {
+            (self.at, self.open, self.asking) = (Where::Top, None, None);
+        }
+    }
+
+    fn answer(&mut self, question: Question, line: &str, device: &mut Device) -> Step {
+        let yes = matches!(line.trim(), "y" | "Y" | "yes");
+        let before = device.conf.clone();
+        let mut step = match question {
+            _ if !yes => Step::default(),
+            Question::Purge => {
+                if let Some(open) = &self.open {
+                    device.conf.remove_rows(&self.place(open.table.scope), open.table.path, |_| true);
+                }
+                Step::default()
+            }
+            Question::VdomMode(on) => {
+                if on {
+                    device.conf.turn_on_vdoms()
+                } else {
+                    device.conf.turn_off_vdoms()
+                }
+                // Logged out, and in again.
+                *self = Self::default();
+                Step::default()
+            }
+            Question::Restore(path) => Effect::Restore(path).into(),
+        };
+        step.effects.extend(changes(&before, &device.conf));
+        step
+    }
+
+    /// Loads what `execute restore config` read: a whole configuration, or an excerpt that is merged.
+    pub fn restore(&mut self, text: &str, device: &mut Device) -> Step {
+        let before = device.conf.clone();
+        let new = match Configuration::parse(text) {
+            Ok(new) => new,
+            Err(error @ (ConfigurationError::Syntax(_) | ConfigurationError::VdomName(_))) => {
+                return Refused::File(error.to_string()).into();
+            }
+        };
+        if text.starts_with("#config-version=") {
+            device.conf = new;
+        } else {
+            device.conf.merge(new, self.vdom().as_str());
+        }
+        if device.vdoms().len() > muster_proto::MAX_VDOMS {
+            device.conf = before;
+            return Refused::Full.into();
+        }
+        self.leave_what_is_gone(device);
+        Step { effects: changes(&before, &device.conf), ..Step::default() }
+    }
+}
+
+/// What a change of the configuration means for the service: a list of VDOMs that is no longer the same, and users that came, changed or went.
+fn changes(before: &Configuration, after: &Configuration) -> Vec<Effect> {
+    if before == after || !after.uses_cloud() {
+        return Vec::new();
+    }
+    let mut effects = Vec::new();
+    if before.vdoms() != after.vdoms() {
+        effects.push(Effect::Update(Update::VdomsChanged));
+    }
+    let (old, new) = (before.cloud_users(), after.cloud_users());
+    let gone = old.iter().filter(|user| !new.iter().any(|other| other.key() == user.key()));
+    // The users of a VDOM that is gone go with it.
+    let gone = gone.filter(|user| user.vdom.is_pseudo() || after.vdoms().contains(&user.vdom));
+    let mut users: Vec<UserChange> = gone.cloned().map(UserChange::Removed).collect();
+    for user in new {
+        match old.iter().find(|other| other.key() == user.key()) {
+            None => users.push(UserChange::Added(user)),
+            Some(other) if *other != user => users.push(UserChange::Changed(user)),
+            Some(_) => {}
+        }
+    }
+    if !users.is_empty() {
+        effects.push(Effect::Users(users));
+    }
+    effects
+}
+
+impl From<String> for Step {
+    fn from(output: String) -> Self {
+        Self { output, ..Self::default() }
+    }
+}
+
+impl From<Effect> for Step {
+    fn from(effect: Effect) -> Self {
+        Self { effects: vec![effect], ..Self::default() }
+    }
+}
+
+impl From<Refused> for Step {
+    fn from(refused: Refused) -> Self {
+        Self { output: format!("{refused}\n"), refused: Some(refused), ..Self::default() }
+    }
+}
