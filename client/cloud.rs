@@ -42,14 +42,14 @@ impl Cloud {
         let mut request = device.sync_request();
         match how {
             Update::DryRun => request.validate_only = true,
-            Update::Confirm => match plan.take() {
-                Some(plan) => request.plan_id = plan,
-                None => {
+            Update::Confirm => {
+                let Some(plan) = plan.take() else {
                     writeln!(out, "{}", render::COMMAND_FAIL)?;
                     writeln!(err, "fix: look at what it would do first: execute fortitoken-cloud update dry-run")?;
                     return Ok(Exit::Failed);
-                }
-            },
+                };
+                request.plan_id = plan;
+            }
             Update::Now | Update::VdomsChanged => {}
         }
         let answer = match update::update(&self.dialer, &request, self.timeout, rng, self.note(err)).await {
@@ -64,11 +64,12 @@ impl Cloud {
         }
         match how {
             Update::DryRun => {
-                writeln!(out, "{}", render::DRY_RUN)?;
-                lines(out, render::plan(&device.serial, &answer))?;
+                let items = render::plan(&device.serial, &answer);
+                writeln!(out, "{}", if items.is_empty() { render::DRY_RUN_IDLE } else { render::DRY_RUN })?;
+                lines(out, items)?;
                 *plan = Some(answer.plan_id.clone()).filter(|plan| !plan.is_empty());
             }
-            Update::VdomsChanged => lines(out, render::items(&device.serial, &answer))?,
+            Update::VdomsChanged => lines(out, render::surprises(&answer))?,
             Update::Now | Update::Confirm => {
                 writeln!(out, "{}", render::UPDATED)?;
                 lines(out, render::items(&device.serial, &answer))?;
@@ -96,12 +97,8 @@ impl Cloud {
         writeln!(out, "FortiToken Cloud service status: available")?;
         writeln!(out, "Server: {}", self.dialer.server.authority())?;
         writeln!(out, "Serial-Number: {}", device.serial)?;
-        match plan.is_empty() {
-            true => writeln!(out, "VDOMs: {}, all as the service has them", device.vdoms().len())?,
-            false => {
-                writeln!(out, "VDOMs: {}, not as the service has them; an update would do this:", device.vdoms().len())?
-            }
-        }
+        let state = if plan.is_empty() { "all" } else { "not all" };
+        writeln!(out, "VDOMs: {}, {state} as the service has them", device.vdoms().len())?;
         lines(out, plan)?;
         Ok(Exit::Done)
     }

@@ -23,6 +23,8 @@ pub const COMMAND_FAIL: &str = "Command fail. Return code -1";
 
 /// What is printed before the items of a dry run.
 pub const DRY_RUN: &str = "Dry run: nothing was done. An update would do this:";
+/// What is printed if there are none.
+pub const DRY_RUN_IDLE: &str = "Dry run: nothing was done. An update would change nothing.";
 
 /// Whether the server took the list, in full or by its digest.
 #[must_use]
@@ -47,6 +49,15 @@ pub fn items(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
     // An answer by digest lists nothing, and may leave the outcome of the device out.
     let device = (answer.status() != SyncStatus::InSync).then_some(&device);
     device.into_iter().chain(&answer.vdoms).filter_map(item).collect()
+}
+
+/// One line for each item that did not become what the box has, or has a reason.
+#[must_use]
+pub fn surprises(answer: &SyncResponse) -> Vec<String> {
+    let done = [Outcome::Created, Outcome::Updated, Outcome::Unchanged, Outcome::Removed, Outcome::Restored];
+    let simply_done =
+        |item: &&VdomOutcome| item.reason.is_empty() && done.iter().any(|done| *done as i32 == item.outcome);
+    answer.vdoms.iter().filter(|item| !simply_done(item)).map(line).collect()
 }
 
 /// One line for each item that an update would change.

@@ -98,6 +98,7 @@ impl Configuration {
     }
 
     /// The bodies that a place has in the text; there may be several.
+    #[must_use]
     pub fn bodies(&self, place: &Place) -> Vec<&Body> {
         if !self.has_vdoms() {
             return vec![&self.body];
@@ -132,22 +133,25 @@ impl Configuration {
                 rows.next().is_some_and(|row| row.name() == name && row.body.blocks(Kind::Config).next().is_some());
             is_it && rows.next().is_none()
         };
-        let last =
-            self.body.blocks(Kind::Config).enumerate().filter(|(_, block)| block.name() == VDOM && own(block)).last();
-        match last.map(|(index, _)| index) {
-            Some(index) => {
-                let block = self.body.blocks_mut(Kind::Config).nth(index);
-                &mut block.unwrap_or_else(|| unreachable!("it was just counted")).body.block(Kind::Edit, name, 0).body
-            }
-            None => {
-                self.body.append_blank();
-                let block = self.body.append_block(Kind::Config, VDOM, 0);
-                block.body.append_block(Kind::Edit, name, 0).ended_by_its_table()
-            }
-        }
+        let last = self
+            .body
+            .blocks(Kind::Config)
+            .enumerate()
+            .filter(|(_, block)| block.name() == VDOM && own(block))
+            .map(|(index, _)| index)
+            .last();
+        let index = last.unwrap_or_else(|| {
+            self.body.append_blank();
+            let block = self.body.append_block(Kind::Config, VDOM, 0);
+            block.body.append_block(Kind::Edit, name, 0).ended_by_its_table();
+            self.body.blocks(Kind::Config).count() - 1
+        });
+        let block = self.body.blocks_mut(Kind::Config).nth(index);
+        &mut block.unwrap_or_else(|| unreachable!("the index is that of a block")).body.block(Kind::Edit, name, 0).body
     }
 
     /// The rows of a table, in order, each name once.
+    #[must_use]
     pub fn rows(&self, place: &Place, path: &str) -> Vec<&Block> {
         let tables = self.bodies(place).into_iter().flat_map(|body| body.named(Kind::Config, path));
         tables.flat_map(|table| table.body.blocks(Kind::Edit)).collect()
@@ -176,8 +180,8 @@ impl Configuration {
         if self.row(place, path, name).is_none() {
             self.single_mut(place, path).block(Kind::Edit, name, 1);
         }
-        let rows = self.tables_mut(place, path).into_iter().flat_map(|table| table.body.blocks_mut(Kind::Edit));
-        if let Some(row) = rows.filter(|row| row.name() == name).next() {
+        let mut rows = self.tables_mut(place, path).into_iter().flat_map(|table| table.body.blocks_mut(Kind::Edit));
+        if let Some(row) = rows.find(|row| row.name() == name) {
             change(&mut row.body);
         }
     }

@@ -23,17 +23,14 @@ impl Body {
         let new = Node::Setting(Setting { name: name.to_owned(), values: texts, text });
         let place = self.nodes.iter().position(|node| matches!(node, Node::Setting(old) if old.name == name));
         self.unset(name);
-        match place {
-            Some(place) => self.nodes.insert(place, new),
-            // Settings come before the blocks inside a row, as FortiOS writes them.
-            None => {
-                let last = self.nodes.iter().rposition(|node| matches!(node, Node::Setting(_)));
-                let first_block = self.nodes.iter().position(|node| matches!(node, Node::Block(_)));
-                let place = last.map(|last| last + 1).or(first_block).unwrap_or(self.nodes.len());
-                self.terminate(place);
-                self.nodes.insert(place, new);
-            }
-        }
+        // Settings come before the blocks inside a row, as FortiOS writes them.
+        let place = place.unwrap_or_else(|| {
+            let last = self.nodes.iter().rposition(|node| matches!(node, Node::Setting(_)));
+            let first_block = self.nodes.iter().position(|node| matches!(node, Node::Block(_)));
+            last.map(|last| last + 1).or(first_block).unwrap_or(self.nodes.len())
+        });
+        self.terminate(place);
+        self.nodes.insert(place, new);
     }
 
     /// Takes a setting away.
@@ -116,10 +113,10 @@ impl Body {
     }
 
     /// Takes the tables away that fit, and gives them.
+    #[must_use]
     pub fn take(&mut self, mut fits: impl FnMut(&Block) -> bool) -> Self {
-        let mut taken = Self::default();
-        taken.nodes = self.nodes.extract_if(.., |node| matches!(node, Node::Block(block) if fits(block))).collect();
-        taken
+        let fits = |node: &mut Node| matches!(node, Node::Block(block) if fits(block));
+        Self { nodes: self.nodes.extract_if(.., fits).collect() }
     }
 
     /// Adds all of another body at the end.

@@ -50,6 +50,8 @@ pub enum Kind {
     Text(usize),
     /// Several texts.
     List,
+    /// An address with its netmask.
+    Address,
     /// Text that is not kept in the clear.
     Secret,
     /// The name of a row of another table of the same VDOM.
@@ -82,7 +84,7 @@ impl Kind {
     /// Whether its values stand in quotes.
     #[must_use]
     pub fn is_quoted(self) -> bool {
-        !matches!(self, Self::Choice(_) | Self::Number(..) | Self::Secret)
+        !matches!(self, Self::Choice(_) | Self::Number(..) | Self::Secret | Self::Address)
     }
 
     /// Whether it may have several values.

@@ -1,6 +1,6 @@
 //! The tables that are modelled (domain sheet, sections 1.5, 3.1 and 3.6).
 
-use crate::conf::schema::Kind::{Choice, List, Number, Row, Secret, Text, Vdoms};
+use crate::conf::schema::Kind::{Address, Choice, List, Number, Row, Secret, Text, Vdoms};
 use crate::conf::schema::{Attribute, Kind, Scope, Table};
 
 const SWITCH: Kind = Choice(&["enable", "disable"]);
@@ -104,7 +104,7 @@ const ADMIN: &[Attribute] = &[
     SMS_SERVER,
     setting(
         "trusthost1",
-        List,
+        Address,
         "",
         "Any IPv4 address or subnet address and netmask from which the administrator can connect.",
     ),

@@ -40,6 +40,7 @@ impl Word {
 }
 
 /// The words of a line, and whether the last one is over: what stands behind a blank begins a new one.
+#[must_use]
 pub fn split(line: &str) -> (Vec<Word>, bool, Option<Unmatched>) {
     let mut words: Vec<Word> = Vec::new();
     let mut current: Option<Word> = None;

@@ -25,6 +25,8 @@ pub const COMMANDS: &[Usage] = &[
     Usage { places: INSIDE, line: "show full-configuration", help: "Show every setting." },
     Usage { places: INSIDE | VDOMS, line: "get", help: "Show every setting with its value, or the rows of a table." },
     Usage { places: OUTSIDE, line: "get system status", help: "Show the status of the box." },
+    Usage { places: OUTSIDE, line: "execute date", help: "Show the date." },
+    Usage { places: OUTSIDE, line: "execute time", help: "Show the time." },
     Usage { places: CLOUD, line: "execute backup config <file>", help: "Write the configuration to a file." },
     Usage {
         places: CLOUD,

@@ -65,7 +65,7 @@ impl Session {
     ) -> Result<Step, Refused> {
         match (read, &self.open) {
             (["config", "global"], _) => self.at = Where::Global,
-            (["config", "vdom"], _) => self.at = Where::Vdoms,
+            (["config", "vdom"], _) | (["next"], None) => self.at = Where::Vdoms,
             (["config", path @ ..], _) => {
                 let table = Table::at(&path.join(" ")).ok_or(ParseError::Incomplete)?;
                 let row = (!table.rows).then(Row::default);
@@ -98,7 +98,6 @@ impl Session {
                     open.row = None;
                 }
             }
-            (["next"], None) => self.at = Where::Vdoms,
             (["end"], Some(_)) => {
                 // What cannot be saved is discarded, and the table left, as FortiOS does.
                 let saved = self.save(device);
@@ -225,10 +224,12 @@ fn checked(
         }
         _ => {}
     }
-    if let Some(bad) = values.iter().find(|value| printable(value) != **value) {
+    // A text may have several lines; what acts on a terminal it may not have.
+    if let Some(bad) = values.iter().find(|value| value.lines().any(|line| printable(line) != line)) {
         return Err(Refused::Value(printable(bad)));
     }
-    let word = |text: &&str| Word { text: (*text).to_owned(), quoted: attribute.kind.is_quoted() };
+    let is_number = |text: &str| attribute.kind == Kind::List && text.parse::<u32>().is_ok();
+    let word = |text: &&str| Word { text: (*text).to_owned(), quoted: attribute.kind.is_quoted() && !is_number(text) };
     Ok(values.iter().map(word).collect())
 }
 

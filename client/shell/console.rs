@@ -247,8 +247,12 @@ pub async fn talk(
                 Exit::Failed
             }
         },
-        Effect::Users(_) | Effect::SyncUsers(_) | Effect::DeleteUser(..) | Effect::ShowUsers(_) => Exit::Done,
-        Effect::Restore(_) | Effect::Close => Exit::Done,
+        Effect::Users(_)
+        | Effect::SyncUsers(_)
+        | Effect::DeleteUser(..)
+        | Effect::ShowUsers(_)
+        | Effect::Restore(_)
+        | Effect::Close => Exit::Done,
     })
 }
 

@@ -46,7 +46,8 @@ impl Debug {
     #[must_use]
     pub fn shows(&self, application: &str, level: u32) -> bool {
         let mask = self.applications.get(application).copied().unwrap_or(0);
-        self.printing && u32::from_ne_bytes(mask.to_ne_bytes()) & level != 0
+        // A message without a level, which no server of this version sends, is shown if anything of its application is.
+        self.printing && (u32::from_ne_bytes(mask.to_ne_bytes()) & level != 0 || (level == 0 && mask != 0))
     }
 
     /// When the debugs end by themselves.

@@ -116,7 +116,8 @@ fn read(editor: &mut LineEditor, asked: &Asked, prompts: &Receiver<Prompt>, answ
 pub fn help(guide: &Guide, line: &str) -> String {
     let (next, _) = guide.next(line);
     let width = next.iter().map(|next| next.word.len()).max().unwrap_or_default();
-    next.iter().map(|Next { word, help }| format!("{}\n", format!("{word:width$}    {help}").trim_end())).collect()
+    let line = |Next { word, help }: &Next| format!("{word:width$}    {help}").trim_end().to_owned() + "\n";
+    next.iter().map(line).collect()
 }
 
 /// Where `?` was typed; it shows what may come next, without a key more.

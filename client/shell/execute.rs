@@ -25,6 +25,11 @@ impl Session {
                     "This operation will overwrite the current setting and could possibly reboot the system!\n";
                 Ok(warning.to_owned().into())
             }
+            ["execute", "date"] => Ok(format!("current date is: {}\n", moment.now.date()).into()),
+            ["execute", "time"] => {
+                let (hour, minute, second) = moment.now.to_hms();
+                Ok(format!("current time is: {hour:02}:{minute:02}:{second:02}\n").into())
+            }
             ["execute" | "diagnose", "fortitoken-cloud", rest @ ..] => self.cloud(rest, device, moment),
             ["diagnose", "debug", rest @ ..] => self.debug(rest, moment).map(Step::from),
             _ => Err(ParseError::Incomplete.into()),
@@ -54,7 +59,7 @@ impl Session {
             ["trial"] => return Err(Refused::NotOffered(NO_TRIAL)),
             ["migrate-ftm", ..] => return Err(Refused::NotOffered(NO_MIGRATION)),
             ["region-info"] => format!("Region: none; the service is {}\n", device.reports_to().authority()).into(),
-            ["region-reset"] | ["clear"] => {
+            ["region-reset" | "clear"] => {
                 device.other_server = None;
                 Step::default()
             }

@@ -94,10 +94,10 @@ impl Guide {
     pub fn next(&self, line: &str) -> (Vec<Next>, String) {
         let (mut words, over, _) = split(line);
         let begun = if over { None } else { words.pop() };
-        let mut live: Vec<Live<'_>> = self.entries.iter().map(|entry| (entry, 0)).collect();
+        let mut open: Vec<Live<'_>> = self.entries.iter().map(|entry| (entry, 0)).collect();
         for word in &words {
-            match advance(&live, word) {
-                Ok((_, rest)) => live = rest,
+            match advance(&open, word) {
+                Ok((_, rest)) => open = rest,
                 Err(_) => return (Vec::new(), String::new()),
             }
         }
@@ -108,12 +108,14 @@ impl Guide {
                 found.push(Next { word: word.to_owned(), help: help.to_owned() });
             }
         };
-        for (entry, at) in &live {
+        for (entry, at) in &open {
             match entry.tokens.get(*at).map(|token| &token.kind) {
                 Some(TokenKind::Words(choices)) => {
-                    let last = at + 1 == entry.tokens.len();
+                    let rest = entry.tokens.get(at + 1..).unwrap_or_default();
+                    let more = rest.iter().any(|token| !token.optional && matches!(token.kind, TokenKind::Words(_)));
                     for word in choices {
-                        add(word, if last && choices.len() == 1 { &entry.help } else { glossary(word) });
+                        let general = glossary(word);
+                        add(word, if more && !general.is_empty() { general } else { &entry.help });
                     }
                 }
                 Some(TokenKind::Argument { name, .. }) => self.names(name).iter().for_each(|name| add(name, "")),
@@ -121,7 +123,7 @@ impl Guide {
             }
         }
         if begun.is_empty() {
-            for (entry, at) in &live {
+            for (entry, at) in &open {
                 match entry.tokens.get(*at).map(|token| &token.kind) {
                     Some(TokenKind::Argument { name, .. }) => add(name, glossary(name)),
                     _ if ends(entry, *at) => add("<Enter>", &entry.help),
@@ -157,7 +159,7 @@ fn settings(attribute: &Attribute) -> Vec<Entry> {
     let value = match attribute.kind {
         Kind::Choice(choices) => format!("{{{}}}", choices.join("|")),
         Kind::Number(..) => "<number>".to_owned(),
-        Kind::List => "<value>...".to_owned(),
+        Kind::List | Kind::Address => "<value>...".to_owned(),
         Kind::Vdoms => "<vdom>...".to_owned(),
         Kind::Text(_) | Kind::Secret | Kind::Row(_) => "<value>".to_owned(),
     };

@@ -1,5 +1,7 @@
 //! The FortiOS command line of a box: a table of commands, a session that is pure, and the console around it.
 
+#[cfg(test)]
+mod abbreviations;
 pub mod answers;
 pub mod commands;
 mod config_mode;
@@ -14,4 +16,6 @@ pub mod screen;
 pub mod session;
 mod show;
 pub mod source;
+#[cfg(test)]
+mod transcripts;
 pub mod watch;

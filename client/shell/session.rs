@@ -217,12 +217,9 @@ impl Session {
         if line.trim_start().starts_with('#') {
             return Step::default();
         }
-        let words = match words::split(&line) {
-            (words, _, None) => words,
-            _ => {
-                self.partial = line;
-                return Step::default();
-            }
+        let (words, _, None) = words::split(&line) else {
+            self.partial = line;
+            return Step::default();
         };
         let (words, filter) = match filter::cut(words) {
             Ok(cut) => cut,
@@ -297,17 +294,16 @@ impl Session {
     /// Adds where a command could be given that is not known here.
     fn with_a_hint(&self, refused: Refused, words: &[Word], device: &Device) -> Step {
         let mut step = Step::from(refused);
-        if self.open.is_none()
-            && matches!(step.refused, Some(Refused::Parse(ParseError::Word(_))))
-            && device.conf.has_vdoms()
-        {
-            let elsewhere = |places| Guide::new(places, None, Vec::new(), Vec::new()).parse(words).is_ok();
-            if self.at != Where::Global && elsewhere(GLOBAL) {
-                step.output.push_str("fix: enter \"config global\" first: this command is global\n");
-            } else if !matches!(self.at, Where::Vdom(_)) && elsewhere(VDOM) {
-                step.output
-                    .push_str("fix: enter \"config vdom\", \"edit NAME\" first: this command is that of a VDOM\n");
-            }
+        let begins = |known: &&str| words.first().is_some_and(|word| known.starts_with(&word.text));
+        let is_command = ["config", "execute", "diagnose", "get", "show"].iter().any(begins);
+        if !is_command || self.open.is_some() || !device.conf.has_vdoms() || self.guide(device).parse(words).is_ok() {
+            return step;
+        }
+        let elsewhere = |places| Guide::new(places, None, Vec::new(), Vec::new()).parse(words).is_ok();
+        if elsewhere(GLOBAL) {
+            step.output.push_str("fix: enter \"config global\" first: this command is global\n");
+        } else if elsewhere(VDOM) {
+            step.output.push_str("fix: enter \"config vdom\", \"edit NAME\" first: this command is that of a VDOM\n");
         }
         step
     }
@@ -337,9 +333,9 @@ impl Session {
             }
             Question::VdomMode(on) => {
                 if on {
-                    device.conf.turn_on_vdoms()
+                    device.conf.turn_on_vdoms();
                 } else {
-                    device.conf.turn_off_vdoms()
+                    device.conf.turn_off_vdoms();
                 }
                 // Logged out, and in again.
                 *self = Self::default();

@@ -14,11 +14,14 @@ impl Session {
     pub(super) fn show(&self, read: &[&str], device: &Device, moment: &Moment) -> Result<String, Refused> {
         match read {
             ["get", "system", "status"] => Ok(self.status(device, moment)),
-            ["show"] | ["show", "full-configuration"] | ["get"] => match &self.open {
+            ["show" | "get"] | ["show", "full-configuration"] => match &self.open {
                 Some(open) => {
                     let row = open.row.as_ref().filter(|_| open.table.rows).map(|row| row.name.as_str());
                     let table = self.table(open.table, row, device);
                     Ok(shown(open.table, row, &table, read))
+                }
+                None if *read == ["get"] => {
+                    Ok(device.vdoms().iter().map(|name| listed(name.as_str())).collect::<Vec<_>>().concat())
                 }
                 None => Ok(self.all(device)),
             },
@@ -72,7 +75,8 @@ impl Session {
             Where::Top => return device.conf.to_string(),
             Where::Global => crate::conf::configuration::Place::Global,
             Where::Vdoms => {
-                let rows = device.vdoms().into_iter().map(|name| format!("edit {name}\nnext\n")).collect::<String>();
+                let rows =
+                    device.vdoms().iter().map(|name| format!("edit {name}\nnext\n")).collect::<Vec<_>>().concat();
                 return format!("config vdom\n{rows}end\n");
             }
             Where::Vdom(name) => crate::conf::configuration::Place::Vdom(name.to_string()),
@@ -115,8 +119,7 @@ impl Session {
 fn shown(table: &Table, row: Option<&str>, body: &Body, read: &[&str]) -> String {
     match read {
         ["get", ..] if table.rows && row.is_none() => {
-            let rows = rows_of(body).map(|row| format!("== [ {name} ]\nname: {name}\n", name = row.name()));
-            rows.collect()
+            rows_of(body).map(|row| listed(row.name())).collect::<Vec<_>>().concat()
         }
         ["get", ..] => {
             let inside = if table.rows { rows_of(body).next().map(|row| &row.body) } else { settings_of(body) };
@@ -135,6 +138,11 @@ fn shown(table: &Table, row: Option<&str>, body: &Body, read: &[&str]) -> String
         }
         _ => body.to_string(),
     }
+}
+
+/// A row as `get` lists it.
+fn listed(name: &str) -> String {
+    format!("== [ {name} ]\nname: {name}\n")
 }
 
 fn rows_of(body: &Body) -> impl Iterator<Item = &Block> {

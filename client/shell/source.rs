@@ -55,20 +55,14 @@ impl Source {
                 screen.prompting(false);
                 Ok(typed)
             }
-            Self::Stream { lines, echo } => match lines.next_line().await? {
-                Some(line) => {
-                    if *echo {
-                        screen.print(&format!("{}\n", muster_proto::printable(&line)))?;
-                    }
-                    Ok(Typed::Line(line))
+            Self::Stream { lines, echo } => {
+                let line = lines.next_line().await?;
+                if *echo {
+                    let shown = line.as_deref().map(muster_proto::printable).unwrap_or_default();
+                    screen.print(&format!("{shown}\n"))?;
                 }
-                None => {
-                    if *echo {
-                        screen.print("\n")?;
-                    }
-                    Ok(Typed::Closed)
-                }
-            },
+                Ok(line.map_or(Typed::Closed, Typed::Line))
+            }
         }
     }
 }

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, as the test may")]
 
 mod binary;
+mod console;
 mod failures;
 mod feed;
 mod pki;
 mod server;
+mod terminal;
 mod update;
 
 use std::io::Write;

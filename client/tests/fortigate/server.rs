@@ -16,7 +16,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
@@ -41,6 +41,8 @@ struct State {
     scripts: VecDeque<Script>,
     syncs: Vec<SyncRequest>,
     views: Vec<StreamDebugLogsRequest>,
+    /// The streams that stay open.
+    open: Vec<mpsc::UnboundedSender<Kind>>,
     /// Second handles of the connections, to break them with.
     connections: Vec<std::net::TcpStream>,
 }
@@ -104,11 +106,23 @@ impl Server {
         self.state.lock().unwrap().scripts.push_back(Script { messages, end });
     }
 
+    /// Sends a message on every stream that stays open.
+    pub(crate) fn says(&self, message: &Kind) {
+        self.state.lock().unwrap().open.retain(|stream| stream.send(message.clone()).is_ok());
+    }
+
     /// Breaks every connection, as a crash would.
     pub(crate) fn crash(&self) {
         for connection in self.state.lock().unwrap().connections.drain(..) {
             // Some have ended by themselves before.
             let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits for a sync.
+    pub(crate) async fn is_asked(&self) {
+        while self.syncs().is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -162,7 +176,13 @@ impl DebugLogService for Server {
         Ok(Response::new(match script.end {
             End::Ok => Box::pin(messages),
             End::Status(status) => Box::pin(messages.chain(tokio_stream::once(Err(status)))),
-            End::Open => Box::pin(messages.chain(tokio_stream::pending())),
+            End::Open => {
+                let (stream, later) = mpsc::unbounded_channel();
+                self.state.lock().unwrap().open.push(stream);
+                let later =
+                    UnboundedReceiverStream::new(later).map(|kind| Ok(StreamDebugLogsResponse { kind: Some(kind) }));
+                Box::pin(messages.chain(later))
+            }
         }))
     }
 
