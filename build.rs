@@ -7,12 +7,17 @@ use std::{env, fs};
 use prost::Message as _;
 
 const PROTO_ROOT: &str = "proto";
-const PROTO_FILES: [&str; 5] = [
+const PROTO_FILES: &[&str] = &[
     "muster/v1/common.proto",
+    "muster/v1/channel.proto",
     "muster/v1/device_service.proto",
+    "muster/v1/device_users.proto",
     "muster/v1/auth_client_service.proto",
     "muster/v1/device_admin_service.proto",
+    "muster/v1/cluster_service.proto",
     "muster/v1/debug_log_service.proto",
+    "muster/v1/admin_token_service.proto",
+    "muster/v1/held_removal_service.proto",
 ];
 const FEED_FILE: &str = "muster/v1/debug_log_service.proto";
 

@@ -6,7 +6,8 @@ use muster_proto::v1;
 use muster_proto::v1::debug_log_service_server::DebugLogService;
 use muster_proto::v1::device_service_server::DeviceService;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers with what it was given at the start.
 #[derive(Clone, Debug)]
@@ -28,6 +29,33 @@ impl DeviceService for Echo {
 
     async fn delete(&self, _: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("the echo deletes nothing"))
+    }
+
+    async fn add_user(&self, _: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and adds none"))
+    }
+
+    async fn update_user(&self, _: Request<v1::UpdateUserRequest>) -> Result<Response<v1::UpdateUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and updates none"))
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<v1::DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
+        Err(Status::unimplemented("the echo syncs users, and deletes none"))
+    }
+
+    type ChannelStream = Pin<Box<dyn Stream<Item = Result<v1::ChannelResponse, Status>> + Send>>;
+
+    /// One answer to each message.
+    async fn channel(
+        &self,
+        request: Request<Streaming<v1::ChannelRequest>>,
+    ) -> Result<Response<Self::ChannelStream>, Status> {
+        let answer = v1::channel_response::Kind::Heartbeat(v1::ChannelHeartbeat::default());
+        let response = v1::ChannelResponse { kind: Some(answer) };
+        Ok(Response::new(Box::pin(request.into_inner().map(move |message| message.map(|_| response.clone())))))
     }
 }
 

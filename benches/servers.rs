@@ -15,6 +15,7 @@ use muster_server::data_dir::DataDir;
 use muster_server::feed::Feed;
 use muster_server::identity::ca::Authority;
 use muster_server::identity::relay::Relay;
+use muster_server::presence::ChannelSettings;
 use muster_server::serve::{Server, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +69,7 @@ pub(crate) async fn start() -> anyhow::Result<Servers> {
         insecure_plaintext: false,
         grace: Duration::from_secs(1),
         feed_memory: 64 << 20,
+        channels: ChannelSettings::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let muster = listener.local_addr()?;

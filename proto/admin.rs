@@ -74,6 +74,25 @@ pub const AUTH_CLIENTS: Listing =
 /// The list of devices.
 pub const DEVICES: Listing =
     Listing { filter_fields: &["serial_number", "model", "hostname", "firmware"], order_keys: &["serial_number"] };
+/// The list of devices that have, or had, a channel.
+pub const PRESENCE: Listing =
+    Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
+
+/// The list of admin tokens.
+pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+/// The list of clusters.
+pub const CLUSTERS: Listing =
+    Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };
+
+/// The list of held removals.
+pub const HELD_REMOVALS: Listing =
+    Listing { filter_fields: &["serial_number", "vdom", "requested_by", "decided_by"], order_keys: &["serial_number"] };
+
+/// Reads the field `name` of a request about a held removal: `heldRemovals/ID`.
+pub fn held_removal_name(name: &str) -> Result<i64, Invalid> {
+    let id = name.strip_prefix("heldRemovals/").and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Invalid::field("name", Reason::NameMalformed, "must be \"heldRemovals/ID\", as the lists show it"))
+}
 
 /// One comparison of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +134,8 @@ pub struct Query {
     pub order: Order,
     /// Whether deleted items are listed too.
     pub show_deleted: bool,
+    /// Only what is in these realms, by id; `None` for everything. It comes from the role of the caller, never from the request.
+    pub realms: Option<Vec<i64>>,
     /// What ties a page token to the other fields of the request.
     fingerprint: [u8; 8],
 }
@@ -139,10 +160,16 @@ impl Query {
         match (size, comparisons, order, after) {
             (Some(size), Some(filter), Some(order), Some(after)) => {
                 let page_size = if size == 0 { DEFAULT_PAGE } else { size.min(MAX_PAGE) };
-                Ok(Self { page_size, after, filter, order, show_deleted, fingerprint })
+                Ok(Self { page_size, after, filter, order, show_deleted, realms: None, fingerprint })
             }
             _ => Err(check.invalid()),
         }
+    }
+
+    /// The same query, for what is in these realms only; `None` for everything.
+    #[must_use]
+    pub fn within(self, realms: Option<Vec<i64>>) -> Self {
+        Self { realms, ..self }
     }
 
     /// The page token for what comes behind `last`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::cluster::HaReport;
 use crate::{Check, Invalid, MAX_VDOMS, Reason, SerialNumber, Text, VdomName, v1};
 
 /// What a device says of itself. An empty text leaves the register's value as it is.
@@ -22,7 +23,7 @@ impl DeviceInfo {
         [self.model.as_str(), self.hostname.as_str(), self.firmware.as_str()]
     }
 
-    fn parse(check: &mut Check, wire: Option<&v1::DeviceInfo>) -> Self {
+    pub(crate) fn parse(check: &mut Check, wire: Option<&v1::DeviceInfo>) -> Self {
         let Some(wire) = wire else { return Self::default() };
         let mut text = |field: &str, text: &str| {
             check.take(field, Reason::TextMalformed, text.parse::<Text>()).unwrap_or_default()
@@ -51,6 +52,8 @@ pub struct Registration {
     pub info: DeviceInfo,
     /// VDOMs to add, each once.
     pub vdoms: Vec<VdomName>,
+    /// What it says of its HA cluster.
+    pub ha: Option<HaReport>,
 }
 
 /// `DeviceService.Sync`, parsed.
@@ -66,6 +69,10 @@ pub struct Sync {
     pub base_generation: Option<i64>,
     /// The digest of what the device would report.
     pub digest: Option<[u8; 32]>,
+    /// What it says of its HA cluster.
+    pub ha: Option<HaReport>,
+    /// What confirms removals that were held.
+    pub confirm_token: Option<String>,
 }
 
 /// What to delete.
@@ -86,7 +93,7 @@ pub struct Deletion {
     pub target: Target,
 }
 
-fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
+pub(crate) fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
     check.take("serial_number", Reason::SerialNumberMalformed, text.parse())
 }
 
@@ -124,8 +131,9 @@ impl TryFrom<&v1::RegisterRequest> for Registration {
         let serial = serial_number(&mut check, &wire.serial_number);
         let info = DeviceInfo::parse(&mut check, wire.info.as_ref());
         let vdoms = vdoms(&mut check, "vdoms", &wire.vdoms);
+        let ha = HaReport::parse(&mut check, wire.ha.as_ref(), serial);
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms }),
+            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms, ha }),
             _ => Err(check.invalid()),
         }
     }
@@ -154,9 +162,20 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         if wire.base_generation.is_some_and(i64::is_negative) {
             check.refuse("base_generation", Reason::FieldInvalid, "must not be negative");
         }
+        if wire.confirm_token.len() > Text::MAX_LENGTH {
+            check.refuse(
+                "confirm_token",
+                Reason::FieldInvalid,
+                "must be a confirm_token of a SyncResponse, as it was sent",
+            );
+        }
+        let confirm_token = (!wire.confirm_token.is_empty()).then(|| wire.confirm_token.clone());
         let base_generation = wire.base_generation;
+        let ha = HaReport::parse(&mut check, wire.ha.as_ref(), serial);
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, full_list, base_generation, digest }),
+            Some(serial) if check.is_clean() => {
+                Ok(Self { serial, info, full_list, base_generation, digest, confirm_token, ha })
+            }
             _ => Err(check.invalid()),
         }
     }

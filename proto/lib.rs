@@ -4,17 +4,22 @@
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
-//! - [`device`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`device`], [`device_users`], [`channel`], [`admin`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
+pub mod admin_token;
+pub mod channel;
+pub mod cluster;
 mod cursor;
 pub mod debug_log;
 pub mod device;
+pub mod device_users;
 pub mod encoded;
 mod invalid;
 mod realm;
+mod realm_ref;
 mod reason;
 mod serial;
 mod text;
@@ -23,8 +28,10 @@ pub mod user;
 mod vdom;
 
 pub use cursor::Cursor;
+pub use device_users::UserAttributes;
 pub use invalid::{Check, Invalid, Violation};
 pub use realm::RealmName;
+pub use realm_ref::{RealmRef, RealmRefError};
 pub use reason::Reason;
 pub use serial::SerialNumber;
 pub use text::{Pattern, Text, printable};

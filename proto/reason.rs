@@ -85,7 +85,7 @@ reasons! {
     /// The caller named a device that it may not speak for, or watch.
     IdentityMismatch, "IDENTITY_MISMATCH", PermissionDenied, "name the serial number of the client certificate, or call through a relay that may speak for the device";
     /// Callers of this kind may not make this call.
-    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token";
+    RoleNotAllowed, "ROLE_NOT_ALLOWED", PermissionDenied, "devices and relays call DeviceService with a certificate; admins call the other services with a token whose role allows it: read-only tokens change nothing, and tokens of some realms touch nothing else";
     /// No such device was ever registered.
     DeviceUnknown, "DEVICE_UNKNOWN", NotFound, "check the serial number; the device registers itself with its first sync";
     /// The device never had such a VDOM.
@@ -114,8 +114,8 @@ reasons! {
     PlanStale, "PLAN_STALE", Aborted, "ask for a new plan with validate_only, look at it, and apply that one";
     /// Another writer changed the device in between.
     StaleGeneration, "STALE_GENERATION", Aborted, "read the current generation, check what changed, and try again";
-    /// The auth client changed since its etag was read.
-    EtagMismatch, "ETAG_MISMATCH", Aborted, "read the auth client again and retry with its new etag";
+    /// It changed since its etag was read.
+    EtagMismatch, "ETAG_MISMATCH", Aborted, "read it again, check what changed, and retry with its new etag";
     /// The caller makes calls faster than it may.
     RateLimited, "RATE_LIMITED", ResourceExhausted, "wait for the retry delay";
     /// The caller has as many calls in flight as it may.
@@ -134,6 +134,118 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// No such admin token was ever made.
+    AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
+    /// An admin token that is in use has this name already.
+    AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
+    /// Without this token nobody could change anything.
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
+    /// A request with this request_id was done before; its secret is shown once.
+    SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
+    /// No such cluster was ever made.
+    ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";
+    /// The cluster is deleted.
+    ClusterDeleted, "CLUSTER_DELETED", FailedPrecondition, "make a new cluster: one that was dissolved does not return";
+    /// The device is a member of another cluster.
+    ClusterOther, "CLUSTER_OTHER", FailedPrecondition, "take the device out of its present cluster first: RemoveClusterMember, or a report with role STANDALONE";
+    /// The device and the cluster have users on the same VDOM in different realms.
+    ClusterRealmsDiffer, "CLUSTER_REALMS_DIFFER", FailedPrecondition, "move the auth clients of that VDOM into one realm first, then join again";
+    /// The device says that it is in a cluster whose primary does not list it, or has not reported yet.
+    ClusterNotConfirmed, "CLUSTER_NOT_CONFIRMED", FailedPrecondition, "let the primary report with this device among its members, or let an admin add it with AddClusterMember";
+    /// Another member became the primary since this epoch.
+    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over report as primary with the current epoch + 1";
+    /// The report carries an epoch that never was.
+    EpochAhead, "EPOCH_AHEAD", FailedPrecondition, "report with the current epoch; only a secondary that takes over sends one more";
+    /// Only the primary of a cluster decides which VDOMs there are.
+    PrimaryDecides, "PRIMARY_DECIDES", FailedPrecondition, "let the primary of the cluster report it, or take over with the current epoch + 1";
+    /// The device is no member of the cluster.
+    NotAMember, "NOT_A_MEMBER", FailedPrecondition, "add the device to the cluster first";
+    /// The users of the VDOM are on the auth client of the cluster now.
+    MovedToCluster, "MOVED_TO_CLUSTER", Ok, "nothing to do";
+    /// The same person was on both auth clients: one reference stays.
+    UserMerged, "USER_MERGED", Ok, "nothing to do; the reference that stays has the e-mail address and mobile number to check";
+    /// The auth client went with its device when the cluster ended.
+    MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
+    /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
+    RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// A confirmation is of other removals than the sync asks for; these are held.
+    ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
+    /// An admin decided that what the device asks to remove stays.
+    RemovalRejected, "REMOVAL_REJECTED", FailedPrecondition, "list it again on the device; or let an admin approve the held removal after all, or delete it by name";
+    /// There never was such a held removal, or it is long gone.
+    HeldRemovalUnknown, "HELD_REMOVAL_UNKNOWN", NotFound, "check the name; list the held removals with show_deleted";
+    /// It was decided, withdrawn or has expired.
+    HeldRemovalClosed, "HELD_REMOVAL_CLOSED", FailedPrecondition, "read the held removal to see what became of it; a new sync of the device asks anew";
+    /// It was so decided before this call.
+    AlreadyDecided, "ALREADY_DECIDED", Ok, "nothing to do";
+    /// It is in use.
+    AlreadyActive, "ALREADY_ACTIVE", Ok, "nothing to do";
+    /// The device is not deleted.
+    DeviceActive, "DEVICE_ACTIVE", FailedPrecondition, "delete the device first";
+    /// The device of an auth client is deleted.
+    DeviceDeleted, "DEVICE_DELETED", FailedPrecondition, "undelete the device first";
+    /// It was deleted longer ago than the retention time, so nothing of it can be restored.
+    RetentionEnded, "RETENTION_ENDED", FailedPrecondition, "let the device register anew; a longer retention_days in the settings holds for later deletions";
+    /// No such realm was ever made.
+    RealmUnknown, "REALM_UNKNOWN", NotFound, "check the name; list the realms, deleted ones too";
+    /// Another realm has this name, or had it before it was deleted.
+    RealmNameTaken, "REALM_NAME_TAKEN", AlreadyExists, "choose another name; a deleted realm of this name comes back with UndeleteRealm";
+    /// The realm "default" always exists.
+    RealmDefault, "REALM_DEFAULT", FailedPrecondition, "leave the realm \"default\" as it is; it can be empty, and it can have a quota";
+    /// Auth clients or users are in the realm.
+    RealmNotEmpty, "REALM_NOT_EMPTY", FailedPrecondition, "move its auth clients to another realm with MoveAuthClients, or delete them";
+    /// The realm is deleted.
+    RealmDeleted, "REALM_DELETED", FailedPrecondition, "bring the realm back with UndeleteRealm, or name another one";
+    /// In multi-realm mode no users come to an auth client in the realm "default".
+    RealmRequired, "REALM_REQUIRED", FailedPrecondition, "an admin must move the auth client to a realm of its own with MoveAuthClients, or turn multi_realm_mode off";
+    /// The realm has as many users as its quota allows.
+    RealmQuotaExceeded, "REALM_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota of the realm, or delete users of it; disabled users count";
+    /// The register as a whole has as many users as its quota allows.
+    UserQuotaExceeded, "USER_QUOTA_EXCEEDED", ResourceExhausted, "an admin must raise user_quota in the settings, or delete users; disabled users count";
+    /// What is left of the quota of the register is allocated to other realms.
+    QuotaAllocatedElsewhere, "QUOTA_ALLOCATED_ELSEWHERE", ResourceExhausted, "an admin must lower user_quota of the realms that do not use theirs, give this realm one of its own, raise user_quota in the settings, or turn share_quota on";
+    /// A quota is now below what is in use.
+    QuotaBelowUse, "QUOTA_BELOW_USE", Ok, "nobody is removed, and no user can be added until enough are deleted";
+    /// The realms are promised more users than the register may have.
+    QuotaOverallocated, "QUOTA_OVERALLOCATED", Ok, "lower user_quota of some realms, or raise user_quota in the settings: until then whoever adds users first has them";
+    /// A setting cannot change while there are users.
+    SettingLocked, "SETTING_LOCKED", FailedPrecondition, "change fold_usernames only while the register has no users: it decides which of them are the same";
+    /// The auth client is deleted.
+    AuthClientDeleted, "AUTH_CLIENT_DELETED", FailedPrecondition, "bring the auth client back first: with UndeleteAuthClient, or with the next sync of its device";
+    /// There never was such a user.
+    UserUnknown, "USER_UNKNOWN", NotFound, "check the name; list the users";
+    /// Two users of the same name became one.
+    UsersMerged, "USERS_MERGED", Ok, "check that both names are the same person; if not, rename one of them on its device before the move";
+    /// A user stays in its realm for other auth clients, and is in the new realm as well.
+    UserSplit, "USER_SPLIT", Ok, "move the other auth clients of the user too if it is to be one person";
+    /// The user is gone here, and the devices are not told.
+    UserMayReturn, "USER_MAY_RETURN", Ok, "remove the user on its devices too: one that still has it brings it back with its next sync";
+    /// A user came without an e-mail address, and would never get its activation code.
+    UserEmailMissing, "USER_EMAIL_MISSING", InvalidArgument, "give the user an e-mail address on the device: set email-to, or fill in the mail attribute of the directory";
+    /// A name of a user is not what its description allows.
+    UsernameMalformed, "USERNAME_MALFORMED", InvalidArgument, "send the name as printable text of 1 to 80 characters, without blanks around it";
+    /// An e-mail address of a user is none.
+    UserEmailMalformed, "USER_EMAIL_MALFORMED", InvalidArgument, "send an e-mail address of at most 80 characters, as in alice@example.com";
+    /// A mobile number of a user is none.
+    UserMobileMalformed, "USER_MOBILE_MALFORMED", InvalidArgument, "send the number in the form of E.164, as in +14080123456, or leave it empty";
+    /// The same name is there in another letter case.
+    UsernameCollision, "USERNAME_COLLISION", AlreadyExists, "write the name in the same letter case everywhere, or give one of the users another name: they count as one person";
+    /// A call does not say which auth client it is about.
+    AuthClientMissing, "AUTH_CLIENT_MISSING", InvalidArgument, "name the auth client: forti_product with serial_number and vdom";
+    /// A channel that does not begin with a hello, or that has a second one.
+    ChannelHelloRequired, "CHANNEL_HELLO_REQUIRED", InvalidArgument, "send hello as the first message of a channel, within 10 seconds, and only once";
+    /// Nothing was heard on a channel for two and a half heartbeat intervals.
+    ChannelSilent, "CHANNEL_SILENT", DeadlineExceeded, "send a heartbeat whenever the heartbeat_interval of the welcome has passed; then open a new channel";
+    /// A newer channel of the same device is open.
+    ChannelSuperseded, "CHANNEL_SUPERSEDED", Aborted, "nothing to do if the device opened a new channel itself; else two boxes share a serial number: take one of them out of service";
+    /// The device has no open channel.
+    DeviceOffline, "DEVICE_OFFLINE", FailedPrecondition, "wait until the device is online (GetDevice shows it), or run execute fortitoken-cloud update on the device";
+    /// The channel of the device cannot do what is asked.
+    ChannelFeatureMissing, "CHANNEL_FEATURE_MISSING", FailedPrecondition, "update the firmware of the device; until then act on the device itself";
+    /// The clock of the device is off by more than five seconds.
+    ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
+    /// A device sent more debug lines than it may, or lines that are malformed.
+    DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
 }
 
 impl fmt::Display for Reason {

@@ -59,6 +59,14 @@ pub struct Args {
     #[arg(long, env = "MUSTER_FEED_MEMORY", value_name = "BYTES", default_value = "64MiB")]
     pub feed_memory: ByteSize,
 
+    /// How often a device says on its channel that it is alive; proxies cut what is quiet for a minute.
+    #[arg(long, env = "MUSTER_CHANNEL_HEARTBEAT", value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub channel_heartbeat: Duration,
+
+    /// How long a device whose channel broke may take to come back before it is offline.
+    #[arg(long, env = "MUSTER_CHANNEL_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub channel_grace: Duration,
+
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -115,6 +123,9 @@ impl Args {
         if self.feed_memory < ByteSize::kib(64) {
             return Err("--feed-memory must be at least 64KiB".to_owned());
         }
+        if !(Duration::from_secs(1)..=Duration::from_secs(25)).contains(&self.channel_heartbeat) {
+            return Err("--channel-heartbeat must be 1s to 25s".to_owned());
+        }
         tracing_subscriber::EnvFilter::try_new(&self.log).map(drop).map_err(|error| format!("--log: {error}"))
     }
 
@@ -145,6 +156,7 @@ mod tests {
         assert!(refusal(&["--database", "postgres://localhost/muster"]).contains("SQLite"));
         assert!(refusal(&["--feed-memory", "1"]).contains("64KiB"));
         assert!(refusal(&["--log", "muster=loud"]).contains("--log"));
+        assert!(refusal(&["--channel-heartbeat", "60s"]).contains("1s to 25s"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use muster_server::args::{self, Args, Command};
 use muster_server::clock::{Clock as _, SystemClock};
+use muster_server::presence::ChannelSettings;
 use muster_server::serve::{Server, Settings};
 use muster_server::{announce, log, maintenance};
 use tokio::net::TcpListener;
@@ -80,6 +81,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         insecure_plaintext: args.insecure_plaintext,
         grace: args.grace,
         feed_memory: usize::try_from(args.feed_memory.as_u64()).unwrap_or(usize::MAX),
+        channels: ChannelSettings { heartbeat: args.channel_heartbeat, grace: args.channel_grace },
     };
     // Bound first: a port that is taken must leave nothing behind.
     let listener =

@@ -20,9 +20,11 @@ use crate::identity::ca::{Authority, AuthorityError};
 use crate::identity::handshake::HandshakeFailure;
 use crate::identity::incoming::{HandshakeLimits, Incoming};
 use crate::identity::renewal::keep_server_certificate;
+use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::AdminToken;
 use crate::identity::trust::{Trust, TrustError, TrustFiles};
 use crate::operation::OperationId;
+use crate::presence::{ChannelSettings, Presence};
 use crate::rpc::{self, Health, Parts};
 use crate::store::{Reading, StoreError, Writing, open_sqlite};
 use crate::writer::{Writer, WriterTask};
@@ -49,6 +51,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How many bytes of past events the debug feed may hold.
     pub feed_memory: usize,
+    /// How the channels of devices are kept.
+    pub channels: ChannelSettings,
 }
 
 /// Why the server could not start, or could not go on.
@@ -126,9 +130,19 @@ impl Server {
         }
         let feed = Feed::new(settings.feed_memory, rand::rng().random(), Arc::clone(&clock));
         let (healthy, health) = watch::channel(true);
-        let (writer, task) = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy).await?;
-        let writing = tokio::spawn(task.run());
-        let parts = Parts { clock: Arc::clone(&clock), feed: feed.clone(), store: Arc::new(reading), writer };
+        let revocations = Revocations::new(store.banned().await?.into_iter().map(Identity::Device));
+        let writing = WriterTask::new(Box::new(store), feed.clone(), Arc::clone(&clock), healthy, revocations.clone());
+        let (writer, task) = writing.await?;
+        let presence = Presence::new(settings.channels, Arc::clone(&clock), feed.clone());
+        let writing = tokio::spawn(task.telling(presence.clone()).run());
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            feed: feed.clone(),
+            store: Arc::new(reading),
+            writer,
+            presence,
+            revocations,
+        };
         Ok(Self { settings, data, tls, clock, feed, parts, writing, healthy: health })
     }
 
@@ -159,6 +173,7 @@ impl Server {
     ) -> Result<(), ServeError> {
         let Self { settings, data, tls, clock, feed, parts, writing, healthy } = self;
         let mut health = Health::new().await;
+        let presence = parts.presence.clone();
         let router = rpc::router(parts, &health)?;
         // Dropped, and so ended, with the server.
         let mut background = JoinSet::new();
@@ -175,11 +190,13 @@ impl Server {
             }
         };
         background.spawn(follow(health.clone(), healthy));
+        background.spawn(presence.clone().watch());
         let serving = router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
         let goodbye = async {
             stopping.cancelled().await;
             info!(grace = ?settings.grace, "stopping: calls in flight may end");
             health.end().await;
+            presence.shut_down();
             // Viewers come back spread over a few seconds, not all at once.
             feed.shut_down(Duration::from_millis(rand::rng().random_range(1_000..3_000)));
             tokio::select! {

@@ -245,6 +245,10 @@ fn in_order(rpc: &str) -> Vec<u8> {
         "muster.v1.DeviceService/Register" => register(A, &["sales"]).encode_to_vec(),
         "muster.v1.DeviceService/Sync" => sync(A, &["root", "sales"]).encode_to_vec(),
         "muster.v1.DeviceService/Delete" => delete_vdom(A, "dmz").encode_to_vec(),
+        "muster.v1.DeviceService/AddUser" => add_user(A, "sales", "alice").encode_to_vec(),
+        "muster.v1.DeviceService/UpdateUser" => update_user(A, "sales", "alice").encode_to_vec(),
+        "muster.v1.DeviceService/DeleteUser" => delete_user(A, "sales", "alice").encode_to_vec(),
+        "muster.v1.DeviceService/Channel" => channel_hello(A).encode_to_vec(),
         _ => Vec::new(),
     }
 }

@@ -1,9 +1,12 @@
 //! Connections with an identity, and the clients of every service on them.
 
+use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
+use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
 use muster_proto::v1::{self, StreamDebugLogsRequest};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -66,6 +69,12 @@ impl Caller {
         DeviceServiceClient::new(self.connection())
     }
 
+    /// The tokens of admins.
+    #[must_use]
+    pub fn admin_tokens(&self) -> AdminTokenServiceClient<Connection> {
+        AdminTokenServiceClient::new(self.connection())
+    }
+
     /// The auth clients, for admins.
     #[must_use]
     pub fn auth_clients(&self) -> AuthClientServiceClient<Connection> {
@@ -76,6 +85,18 @@ impl Caller {
     #[must_use]
     pub fn device_admin(&self) -> DeviceAdminServiceClient<Connection> {
         DeviceAdminServiceClient::new(self.connection())
+    }
+
+    /// The clusters, for admins.
+    #[must_use]
+    pub fn clusters(&self) -> ClusterServiceClient<Connection> {
+        ClusterServiceClient::new(self.connection())
+    }
+
+    /// The removals that are held, for admins.
+    #[must_use]
+    pub fn held_removals(&self) -> HeldRemovalServiceClient<Connection> {
+        HeldRemovalServiceClient::new(self.connection())
     }
 
     /// The debug feed.
@@ -94,6 +115,12 @@ impl Caller {
     pub async fn watch(&self, request: StreamDebugLogsRequest) -> Follower {
         let stream = within(self.debug_logs().stream_debug_logs(request)).await.unwrap().into_inner();
         Follower::open(stream).await
+    }
+
+    /// The admin tokens, as an admin sees them.
+    pub async fn get_admin_tokens(&self) -> Vec<v1::AdminToken> {
+        let request = v1::ListAdminTokensRequest::default();
+        self.admin_tokens().list_admin_tokens(request).await.unwrap().into_inner().admin_tokens
     }
 
     /// What the register holds of a device, as an admin sees it.

@@ -5,6 +5,7 @@
 //! - [`Muster`]: a server on a free port with a data directory of its own; [`Stopped`]: the same after its stop.
 //! - [`Caller`]: a connection with an identity, and the clients of every service on it; [`Ca`]: where certificates come from.
 //! - [`Follower`]: a stream of the debug feed that waits for what a test expects.
+//! - [`Line`]: the channel of a device; [`Proxy`]: what may be in its way.
 //! - [`Refusal`]: a failed call, after the checks that hold for every failed call.
 //! - [`Descriptors`]: the rpcs and their string fields, as reflection shows them.
 //! - [`requests`]: requests and answers in few words; [`Database`]: the register behind the server's back.
@@ -17,7 +18,9 @@ mod certificates;
 mod database;
 mod descriptors;
 mod follower;
+mod line;
 mod muster;
+mod proxy;
 mod raw;
 mod refusal;
 pub mod requests;
@@ -30,7 +33,9 @@ pub use certificates::{Ca, DAY, Issued};
 pub use database::{Audited, Database};
 pub use descriptors::{Descriptors, Rpc, TextField};
 pub use follower::Follower;
+pub use line::{Line, hello};
 pub use muster::{Muster, Stopped};
+pub use proxy::Proxy;
 pub use refusal::Refusal;
 
 /// How long anything may take before a test gives up: far longer than it takes on a busy machine.

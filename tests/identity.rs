@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use muster_proto::Reason;
 use muster_proto::v1::stream_debug_logs_response::Kind;
 use muster_proto::v1::{self, ClosingReason, DebugFilter, StreamDebugLogsRequest};
-use muster_proto::{DESCRIPTORS, Reason};
 use muster_tests::requests::*;
 use muster_tests::{Ca, Caller, DAY, Follower, Issued, Muster, Refusal};
-use prost::Message as _;
-use tonic::{Code, Response};
+use tonic::Response;
 use tonic_types::StatusExt as _;
 
 const RELAY_URI: &str = "urn:muster:relay:fmg-1";
@@ -224,58 +223,4 @@ async fn a_device_ca_that_is_taken_away_ends_streams_and_refuses_calls_on_open_c
     std::fs::write(muster.data_dir().join("device-ca.pem"), Ca::unknown().certificate()).unwrap();
     assert_eq!(authorisation_ended(feed).await.reason, Reason::CertificateNotTrusted);
     refused(&muster, &device, Reason::CertificateNotTrusted).await;
-}
-
-/// What each rpc answers to nobody, a device, a relay and an admin.
-fn roles() -> Vec<(&'static str, Vec<u8>, [Code; 4])> {
-    use Code::{Ok, PermissionDenied as No, Unauthenticated as Who};
-    let of_device = [Who, Ok, Ok, No];
-    let of_admin = [Who, No, No, Ok];
-    let name = format!("devices/{A}");
-    let client = format!("authClients/{A}-root");
-    vec![
-        ("DeviceService/Register", register(A, &[]).encode_to_vec(), of_device),
-        ("DeviceService/Sync", sync(A, &["root", "sales"]).encode_to_vec(), of_device),
-        ("DeviceService/Delete", delete_vdom(A, "sales").encode_to_vec(), of_device),
-        ("AuthClientService/ListAuthClients", vec![], of_admin),
-        ("AuthClientService/GetAuthClient", v1::GetAuthClientRequest { name: client }.encode_to_vec(), of_admin),
-        ("AuthClientService/DeleteAuthClient", delete_auth_client(&format!("{A}-sales")).encode_to_vec(), of_admin),
-        ("DeviceAdminService/ListDevices", vec![], of_admin),
-        ("DeviceAdminService/GetDevice", v1::GetDeviceRequest { name }.encode_to_vec(), of_admin),
-        ("DeviceAdminService/DeleteDevice", delete_device(A).encode_to_vec(), of_admin),
-        ("DebugLogService/StreamDebugLogs", vec![], [Who, Ok, Ok, Ok]),
-        ("DebugLogService/GetFeedStatus", vec![], of_admin),
-    ]
-}
-
-#[tokio::test]
-async fn each_rpc_is_for_those_whom_the_table_names() {
-    let muster = Muster::start().await;
-    let callers = [
-        ("nobody", muster.nobody()),
-        ("device", muster.device(A)),
-        ("relay", muster.relay("fmg-1", &[])),
-        ("admin", muster.admin()),
-    ];
-    callers[1].1.devices().register(register(A, &["sales"])).await.unwrap();
-    let roles = roles();
-    for (method, message, codes) in &roles {
-        for ((who, caller), code) in callers.iter().zip(codes) {
-            let result = caller.raw(&format!("muster.v1.{method}"), message.clone()).await;
-            let found = result.as_ref().map_or_else(tonic::Status::code, |_| Code::Ok);
-            assert_eq!(found, *code, "{method} by {who}: {result:?}");
-            if result.is_err() {
-                let reason = muster.refusal(result).await.reason;
-                let expected = if *who == "nobody" { Reason::CredentialsMissing } else { Reason::RoleNotAllowed };
-                assert_eq!(reason, expected, "{method} by {who}");
-            }
-        }
-    }
-
-    let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
-    let services = files.iter().filter(|file| file.package() == "muster.v1").flat_map(|file| &file.service);
-    let served: BTreeSet<_> = services
-        .flat_map(|service| service.method.iter().map(|method| format!("{}/{}", service.name(), method.name())))
-        .collect();
-    assert_eq!(served, roles.iter().map(|(method, ..)| (*method).to_owned()).collect(), "an rpc has no row");
 }

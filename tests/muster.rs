@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use muster_proto::Reason;
-use muster_proto::v1::{DebugFilter, StreamDebugLogsRequest};
+use muster_proto::v1::{self, AdminRole, DebugFilter, StreamDebugLogsRequest};
 use muster_server::args::Args;
 use muster_server::clock::{Clock as _, SystemClock};
 use muster_server::data_dir::{DataDir, DataFile};
 use muster_server::identity::ca::Authority;
 use muster_server::identity::relay::Relay;
 use muster_server::maintenance;
+use muster_server::presence::ChannelSettings;
 use muster_server::serve::{ServeError, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -58,6 +59,7 @@ impl Muster {
             insecure_plaintext: false,
             grace: Duration::from_secs(10),
             feed_memory: 8 << 20,
+            channels: ChannelSettings::default(),
         };
         change(&mut settings);
         Stopped { data, settings }.start().await
@@ -150,6 +152,31 @@ impl Muster {
         self.nobody().with_token(&self.admin_token())
     }
 
+    /// A new admin token; realms as "realms/default".
+    pub async fn token_of(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> String {
+        let request = v1::CreateAdminTokenRequest {
+            display_name: name.to_owned(),
+            role: role.into(),
+            realms: realms.iter().map(|realm| (*realm).to_owned()).collect(),
+            read_only,
+            ..Default::default()
+        };
+        self.admin().admin_tokens().create_admin_token(request).await.unwrap().into_inner().token
+    }
+
+    /// A connection of a new admin.
+    pub async fn admin_as(&self, name: &str, role: AdminRole, realms: &[&str], read_only: bool) -> Caller {
+        self.nobody().with_token(&self.token_of(name, role, realms, read_only).await)
+    }
+
+    /// Revokes the token of this name.
+    pub async fn revoke(&self, name: &str) {
+        let tokens = self.admin().get_admin_tokens().await;
+        let token = tokens.into_iter().find(|token| token.display_name == name).unwrap();
+        let request = v1::RevokeAdminTokenRequest { name: token.name, ..Default::default() };
+        self.admin().admin_tokens().revoke_admin_token(request).await.unwrap();
+    }
+
     /// Checks a failed call: what holds for every [`Refusal`], and that the debug feed has a terminal event of that operation that names
     /// the same code and reason.
     pub async fn refusal<T>(&self, result: Result<Response<T>, Status>) -> Refusal {
@@ -165,16 +192,26 @@ impl Muster {
         refusal
     }
 
+    /// A connection of a device by way of another address, such as that of a proxy.
+    #[must_use]
+    pub fn device_by(&self, address: SocketAddr, serial: &str) -> Caller {
+        self.caller_by(address, Some(&self.device_ca().issue(serial, &[], crate::DAY)))
+    }
+
     fn caller(&self, certificate: Option<&Issued>) -> Caller {
+        self.caller_by(self.address, certificate)
+    }
+
+    fn caller_by(&self, address: SocketAddr, certificate: Option<&Issued>) -> Caller {
         let endpoint = if self.settings.insecure_plaintext {
-            Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+            Endpoint::from_shared(format!("http://{address}")).unwrap()
         } else {
             let ca = Certificate::from_pem(self.operator_ca().certificate());
             let mut tls = ClientTlsConfig::new().ca_certificate(ca);
             if let Some(certificate) = certificate {
                 tls = tls.identity(certificate.identity());
             }
-            Endpoint::from_shared(format!("https://{}", self.address)).unwrap().tls_config(tls).unwrap()
+            Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap()
         };
         // Little is on the way to a client that does not read, so that a test can make a viewer slow.
         Caller::new(endpoint.tcp_nodelay(true).initial_stream_window_size(65_535).connect_lazy())

@@ -1,5 +1,6 @@
 //! Failed calls, and what holds for every one of them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use muster_proto::{Reason, printable};
@@ -19,6 +20,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The operation.
     pub operation: String,
+    /// What a caller may act on, by name.
+    pub details: HashMap<String, String>,
 }
 
 impl Refusal {
@@ -64,6 +67,7 @@ impl Refusal {
         assert_eq!(header.as_ref(), Some(&operation));
 
         let fields = violations.into_iter().map(|violation| violation.field).collect();
-        Self { reason, message: status.message().to_owned(), fields, retry_after, operation }
+        let details = info.metadata.clone();
+        Self { reason, message: status.message().to_owned(), fields, retry_after, operation, details }
     }
 }

@@ -69,6 +69,44 @@ pub fn delete_whole(serial: &str) -> v1::DeleteRequest {
     v1::DeleteRequest { serial_number: serial.to_owned(), target, ..Default::default() }
 }
 
+/// One VDOM of a device, as the place of users.
+#[must_use]
+pub fn target(serial: &str, vdom: &str) -> Option<v1::AuthClientTarget> {
+    let product = v1::FortiProductTarget { serial_number: serial.to_owned(), vdom: vdom.to_owned() };
+    Some(v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) })
+}
+
+/// A local user with an address at example.com.
+#[must_use]
+pub fn user(name: &str) -> v1::UserAttributes {
+    v1::UserAttributes { username: name.to_owned(), email: format!("{name}@example.com"), ..Default::default() }
+}
+
+/// The addition of such a user.
+#[must_use]
+pub fn add_user(serial: &str, vdom: &str, name: &str) -> v1::AddUserRequest {
+    v1::AddUserRequest { target: target(serial, vdom), user: Some(user(name)), ..Default::default() }
+}
+
+/// An update of a user that changes nothing.
+#[must_use]
+pub fn update_user(serial: &str, vdom: &str, name: &str) -> v1::UpdateUserRequest {
+    v1::UpdateUserRequest { target: target(serial, vdom), username: name.to_owned(), ..Default::default() }
+}
+
+/// The deletion of a user by its device.
+#[must_use]
+pub fn delete_user(serial: &str, vdom: &str, name: &str) -> v1::DeviceServiceDeleteUserRequest {
+    v1::DeviceServiceDeleteUserRequest { target: target(serial, vdom), username: name.to_owned(), ..Default::default() }
+}
+
+/// The outcome of a user, as in "alice refused `USER_EMAIL_MISSING`". A reason must be a known one, and come with its fix.
+#[must_use]
+pub fn user_item(item: &v1::UserOutcome) -> String {
+    let v1::UserOutcome { username, outcome, reason, fix, .. } = item.clone();
+    self::item(&v1::VdomOutcome { vdom: username, outcome, reason, fix })
+}
+
 /// The deletion of a device by an admin.
 #[must_use]
 pub fn delete_device(serial: &str) -> v1::DeleteDeviceRequest {
@@ -79,6 +117,24 @@ pub fn delete_device(serial: &str) -> v1::DeleteDeviceRequest {
 #[must_use]
 pub fn delete_auth_client(name: &str) -> v1::DeleteAuthClientRequest {
     v1::DeleteAuthClientRequest { name: format!("authClients/{name}"), ..Default::default() }
+}
+
+/// The first message of a channel.
+#[must_use]
+pub fn channel_hello(serial: &str) -> v1::ChannelRequest {
+    v1::ChannelRequest { kind: Some(v1::channel_request::Kind::Hello(crate::hello(serial))) }
+}
+
+/// An admin has a device sync now.
+#[must_use]
+pub fn request_sync(serial: &str) -> v1::RequestSyncRequest {
+    v1::RequestSyncRequest { name: format!("devices/{serial}"), ..Default::default() }
+}
+
+/// An admin asks a device for debug lines.
+#[must_use]
+pub fn set_device_debug(serial: &str) -> v1::SetDeviceDebugRequest {
+    v1::SetDeviceDebugRequest { name: format!("devices/{serial}"), ..Default::default() }
 }
 
 /// The outcomes of VDOMs, as in "root refused `ROOT_VDOM_REQUIRED`". Each reason must be a known one, and come with its fix.

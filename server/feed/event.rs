@@ -11,6 +11,7 @@ use tonic::Code;
 use super::encode;
 use super::ring::Held;
 use crate::operation::OperationId;
+use crate::registry::RealmId;
 
 /// The component of what the server itself does.
 pub const COMPONENT: &str = "ftc";
@@ -41,6 +42,8 @@ pub struct DebugEvent {
     pub vdom: Option<VdomName>,
     /// The realm it is about, if any.
     pub realm: Option<Arc<str>>,
+    /// The id of that realm: what admins of some realms see goes by it, because a name may change. It is not sent.
+    pub realm_id: Option<RealmId>,
     /// The component: an open set of names.
     pub component: Cow<'static, str>,
     /// The level.
@@ -76,6 +79,7 @@ impl DebugEvent {
             serial: None,
             vdom: None,
             realm: None,
+            realm_id: None,
             component: Cow::Borrowed(COMPONENT),
             level,
             step,

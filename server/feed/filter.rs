@@ -13,6 +13,7 @@ use super::scope::Scope;
 pub(super) struct Selection {
     include: Vec<Criterion>,
     exclude: Vec<Criterion>,
+    scope: Scope,
 }
 
 impl Selection {
@@ -21,11 +22,16 @@ impl Selection {
         Self {
             include: scope.narrow(&request.include).into_iter().map(Criterion::new).collect(),
             exclude: request.exclude.iter().cloned().map(Criterion::new).collect(),
+            scope: scope.clone(),
         }
     }
 
     /// Whether the viewer gets this event.
     pub(super) fn selects(&self, event: &DebugEvent) -> bool {
+        // The filters hold every other scope already.
+        if matches!(self.scope, Scope::Realms(_)) && !self.scope.sees(event) {
+            return false;
+        }
         let message = Lowered::new(event);
         let any = |criteria: &[Criterion]| criteria.iter().any(|criterion| criterion.matches(event, &message));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)

@@ -1,11 +1,15 @@
 //! What a viewer may see.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use muster_proto::debug_log::{FeedRequest, Filter};
 use muster_proto::{Pattern, Reason, SerialNumber};
 
 use super::event::DebugEvent;
+use crate::registry::RealmId;
 
-/// What a viewer may see. Events about no device in particular are for `All` only.
+/// What a viewer may see. Events about no device and no realm in particular are for `All` only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything: an admin.
@@ -14,6 +18,8 @@ pub enum Scope {
     Device(SerialNumber),
     /// Serial numbers that begin so: a relay. An empty prefix means every device.
     Prefixes(Vec<String>),
+    /// What is in some realms: an admin of these.
+    Realms(Arc<BTreeSet<RealmId>>),
 }
 
 impl Scope {
@@ -36,6 +42,7 @@ impl Scope {
             Self::Prefixes(prefixes) => event
                 .serial
                 .is_some_and(|serial| prefixes.iter().any(|prefix| serial.as_str().starts_with(prefix.as_str()))),
+            Self::Realms(realms) => event.realm_id.is_some_and(|realm| realms.contains(&realm)),
         }
     }
 
@@ -65,7 +72,8 @@ impl Scope {
 
     fn patterns(&self) -> Option<Vec<Pattern>> {
         match self {
-            Self::All => None,
+            // The ids of realms are no property that a filter could name: the selection asks the scope as well.
+            Self::All | Self::Realms(_) => None,
             Self::Device(serial) => Some(vec![Pattern::Exact(serial.to_string())]),
             Self::Prefixes(prefixes) => Some(prefixes.iter().cloned().map(Pattern::Prefix).collect()),
         }

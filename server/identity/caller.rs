@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use muster_proto::{SerialNumber, Text};
+use muster_proto::{SerialNumber, Text, Timestamp};
 
 use super::relay::Relay;
+use super::revocations::Identity;
+use super::token::TokenHash;
+use crate::registry::Reach;
 
 /// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +24,16 @@ pub enum Caller {
 /// One who holds a valid admin token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
+    /// What its token is known by.
+    pub hash: TokenHash,
     /// The name of the token.
     pub name: Text,
+    /// Which realms it may see and touch.
+    pub reach: Reach,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// When it can no longer be used.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -33,6 +44,27 @@ impl Caller {
             Self::Device(own) => own == serial,
             Self::Relay(relay) => relay.covers(serial),
             Self::Admin(_) => false,
+        }
+    }
+}
+
+impl Caller {
+    /// The identity that can be shut out while the call is open, if it is one of a kind that is announced.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Device(serial) => Some(Identity::Device(*serial)),
+            Self::Admin(admin) => Some(Identity::AdminToken(admin.hash)),
+            Self::Relay(_) => None,
+        }
+    }
+
+    /// When the caller can no longer call, if that is known beforehand and is not said by a certificate.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Admin(admin) => admin.expires_at,
+            Self::Device(_) | Self::Relay(_) => None,
         }
     }
 }
@@ -58,10 +90,17 @@ mod tests {
         let own: SerialNumber = SERIAL.parse().unwrap();
         let other: SerialNumber = "FGVM01TM00000001".parse().unwrap();
         let relay = Relay { name: "fmg-1".parse().unwrap(), prefixes: vec!["FG101F".parse().unwrap()] };
+        let admin = Admin {
+            hash: TokenHash([1; 32]),
+            name: "first".parse().unwrap(),
+            reach: Reach::Everything,
+            read_only: false,
+            expires_at: None,
+        };
         for (caller, shown, may) in [
             (Caller::Device(own), "device:FG101FTK19002788", true),
             (Caller::Relay(Arc::new(relay)), "relay:fmg-1", true),
-            (Caller::Admin(Arc::new(Admin { name: "first".parse().unwrap() })), "admin:first", false),
+            (Caller::Admin(Arc::new(admin)), "admin:first", false),
         ] {
             assert_eq!(caller.to_string(), shown);
             assert_eq!(caller.may_speak_for(&own), may, "{caller}");

@@ -5,6 +5,7 @@
 //! - [`caller`]: who a call comes from, and for which devices it may speak; [`relay`]: those who may speak for others.
 //! - [`names`]: how a certificate says who it belongs to.
 //! - [`token`]: the tokens of admins.
+//! - [`revocations`]: identities that may no longer call, told to open calls at once.
 //! - [`ca`]: the CA that is built in: what the first start makes, and what it issues later ([`issued`]); [`renewal`]: the server
 //!   certificate of a server that runs for years.
 //! - [`trust`]: the certificates in use, reloaded when their files change.
@@ -22,6 +23,7 @@ pub mod names;
 pub mod peer;
 pub mod relay;
 pub mod renewal;
+pub mod revocations;
 mod server_certificate;
 mod tls;
 pub mod token;

@@ -9,13 +9,17 @@
 //! What a certificate *claims* here counts only together with the CA that issued it: see [`trust`](super::trust).
 
 use std::fmt;
+use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use muster_proto::{SerialNumber, Timestamp};
+use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 use super::relay::{Relay, RelayName, SerialPrefix};
+use crate::registry::Proof;
 
 /// A SAN URI of Muster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +119,19 @@ pub struct NotACertificate;
 pub fn read(der: &[u8]) -> Result<(Names, Validity), NotACertificate> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| NotACertificate)?;
     Ok((Names::of(&certificate), Validity::of(&certificate)))
+}
+
+/// What a certificate (DER) proves of its bearer, who calls from this address.
+pub fn proof(der: &[u8], address: IpAddr) -> Result<Proof, NotACertificate> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| NotACertificate)?;
+    let validity = Validity::of(&certificate);
+    Ok(Proof {
+        key: Sha256::digest(certificate.public_key().raw).into(),
+        address,
+        certificate: HEXLOWER.encode(certificate.raw_serial()).into(),
+        valid_from: validity.not_before,
+        valid_until: validity.end,
+    })
 }
 
 impl Names {

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use super::caller::Caller;
 use super::names::{self, Names, Validity};
 use super::trust::Trust;
+use crate::registry::Proof;
 
 /// The other end of a connection; tonic puts one into the extensions of every request. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ struct Inner {
 }
 
 struct PeerCertificate {
+    proof: Option<Arc<Proof>>,
     chain: Vec<CertificateDer<'static>>,
     names: Names,
     validity: Validity,
@@ -52,9 +54,10 @@ impl Peer {
         let always = Validity { not_before: Timestamp::from_micros(i64::MIN), end: Timestamp::from_micros(i64::MAX) };
         // What the parser of names cannot read names nobody.
         let (names, validity) = names::read(leaf).unwrap_or((Names::default(), always));
+        let proof = names::proof(leaf, remote.ip()).map(Arc::new).ok();
         let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let verdict = ArcSwap::from_pointee(Verdict::of(&trust, &chain, &names, trust.now()));
-        let certificate = PeerCertificate { chain, names, validity, trust, verdict };
+        let certificate = PeerCertificate { proof, chain, names, validity, trust, verdict };
         Self(Arc::new(Inner { remote, certificate: Some(certificate) }))
     }
 
@@ -62,6 +65,12 @@ impl Peer {
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
         self.0.remote
+    }
+
+    /// What the certificate proves, whoever it names.
+    #[must_use]
+    pub fn proof(&self) -> Option<Arc<Proof>> {
+        self.0.certificate.as_ref()?.proof.clone()
     }
 
     /// Who calls, by certificate; `None` if there is none. To be asked for every call: the answer changes when the certificate

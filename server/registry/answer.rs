@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use muster_proto::v1::{Outcome, SyncStatus};
-use muster_proto::{Reason, SerialNumber, Username, VdomName};
+use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AuthClient, Device, Realm, Settings, User};
+use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,19 @@ pub struct UserItem {
     pub detail: String,
 }
 
+/// What the caller is told of removals that are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The held set.
+    pub id: HeldId,
+    /// What confirms it.
+    pub token: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether this command made it.
+    pub is_new: bool,
+}
+
 /// What the caller named, as it is after the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum After {
@@ -48,6 +61,23 @@ pub enum After {
     Settings(Settings),
     /// A user.
     User(User),
+    /// An admin token.
+    AdminToken(Box<AdminToken>),
+    /// A cluster.
+    Cluster(Cluster),
+}
+
+impl After {
+    /// The realm that it is in, or is.
+    #[must_use]
+    pub fn realm(&self) -> Option<RealmId> {
+        match self {
+            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
+            Self::AuthClient(client) => Some(client.realm),
+            Self::Realm(realm) => Some(realm.id),
+            Self::User(user) => Some(user.realm),
+        }
+    }
 }
 
 /// What the caller is told.
@@ -69,6 +99,10 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
+    pub standing: Option<Standing>,
+    /// The removals of the command that wait for a confirmation, or for an admin.
+    pub held: Option<Notice>,
     /// Which plan this is, if the command was only worked out.
     pub plan: Option<String>,
 }
@@ -85,6 +119,8 @@ impl Answer {
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            standing: None,
+            held: None,
             plan: None,
         }
     }
@@ -174,19 +210,31 @@ pub struct Planned {
     pub records: Vec<Record>,
     /// Set if the caller is refused although something was noted, such as a device that now waits for approval.
     pub refused: Option<Refusal>,
+    /// The realms of the auth clients that the answer names by VDOM. Not part of the plan: the id of a new realm differs each time.
+    pub realms: Vec<(VdomName, RealmId)>,
 }
 
 impl Planned {
     /// An answer to a command that changed nothing.
     pub(super) fn unchanged(answer: Answer) -> Self {
-        Self { answer, records: Vec::new(), refused: None }
+        Self { answer, records: Vec::new(), refused: None, realms: Vec::new() }
+    }
+
+    /// Whether the command looked at auth clients: it changed something, or left one of them. What a report that agrees with the digest is
+    /// told of "root" comes without a look.
+    pub(super) fn looked_at_clients(&self) -> bool {
+        let left = |item: &Item| item.reason.is_some_and(|reason| reason != Reason::RootVdomRequired);
+        // Held removals are withdrawn without a look at what they are of.
+        let noted =
+            |record: &Record| !matches!(&record.name, Name::Resource(name) if name.starts_with("heldRemovals/"));
+        self.records.iter().any(noted) || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
     }
 
     /// An answer to a command that changed one thing, or nothing if there are no changes.
     pub(super) fn about(answer: Answer, about: i64, name: Name, changes: Vec<Change>) -> Self {
         let generation = answer.generation;
         let record = (!changes.is_empty()).then_some(Record { about, name, generation, changes });
-        Self { answer, records: record.into_iter().collect(), refused: None }
+        Self { answer, records: record.into_iter().collect(), refused: None, realms: Vec::new() }
     }
 }
 
@@ -199,6 +247,8 @@ pub struct Refusal {
     pub message: String,
     /// The quota that is used up, if that is why.
     pub quota: Option<Box<QuotaUse>>,
+    /// What a caller may act on without reading the message, by name; as in the epoch that is current.
+    pub details: Vec<(&'static str, String)>,
 }
 
 /// A quota that is used up.
@@ -217,7 +267,14 @@ pub struct QuotaUse {
 impl Refusal {
     /// A refusal for a reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), quota: None }
+        Self { reason, message: message.into(), quota: None, details: Vec::new() }
+    }
+
+    /// The same refusal, with a value that the caller may act on.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.details.push((name, value.to_string()));
+        self
     }
 }
 

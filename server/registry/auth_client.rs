@@ -27,6 +27,8 @@ pub struct AuthClient {
     pub updated_at: Timestamp,
     /// How it was deleted; `None` while it is active.
     pub deleted: Option<Box<Tombstone>>,
+    /// When it was last removed, as long as the users that went with it have not come back; kept when the auth client returns.
+    pub removed_at: Option<Timestamp>,
 }
 
 impl AuthClient {

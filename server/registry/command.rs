@@ -1,9 +1,12 @@
 //! What callers ask of the register.
 
+use muster_proto::admin_token::NewAdminToken;
+use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::{SerialNumber, VdomName, digest};
+use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{Device, Needs};
+use super::{AdminTokenId, ClusterId, Device, HeldId, Needs, RealmId, SecretHash, State};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,32 @@ pub enum Action {
     Sync(Sync),
     /// A device, or its relay, deletes a VDOM or the device.
     Delete(Deletion),
+    /// A user comes to an auth client.
+    AddUser(UserAddition),
+    /// What an auth client says of a user changes.
+    UpdateUser(UserUpdate),
+    /// A user leaves an auth client.
+    DeleteUser(UserDeletion),
+    /// A device, or its relay, opens the channel of the device.
+    Hello(Hello),
+    /// A device that was banned comes back with a stream.
+    Contact(SerialNumber),
+    /// An admin decides on removals that are held.
+    DecideHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+        /// Whether they are to be done.
+        approve: bool,
+    },
+    /// The time of removals that are held has passed.
+    ExpireHeld {
+        /// The held removals.
+        id: HeldId,
+        /// The device that asked, for the debug feed.
+        serial: Option<SerialNumber>,
+    },
     /// An admin deletes an auth client.
     DeleteAuthClient {
         /// The device.
@@ -41,12 +70,81 @@ pub enum Action {
         /// Only if this is its etag.
         etag: Option<String>,
     },
+    /// An admin makes a cluster.
+    CreateCluster {
+        /// Its name; empty for the serial number of the primary.
+        name: Text,
+        /// The primary.
+        primary: SerialNumber,
+        /// The other members, in the order of their serial numbers.
+        others: Vec<SerialNumber>,
+    },
+    /// An admin gives a cluster another name.
+    RenameCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The new name.
+        name: Text,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin dissolves a cluster.
+    DeleteCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin makes a device a member of a cluster.
+    AddMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin takes a member out of a cluster.
+    RemoveMember {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin makes another member the primary.
+    SetPrimary {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The member.
+        serial: SerialNumber,
+    },
     /// An admin deletes a device.
     DeleteDevice {
         /// The device.
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+    },
+    /// An admin makes a token.
+    CreateAdminToken {
+        /// What it is to allow.
+        new: NewAdminToken,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+    },
+    /// An admin revokes a token.
+    RevokeAdminToken(AdminTokenId),
+    /// An admin has a device told to sync.
+    RequestSync {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin asks a device for debug lines.
+    SetDeviceDebug {
+        /// The device.
+        serial: SerialNumber,
+        /// Which, and for how long.
+        wish: DebugWish,
     },
 }
 
@@ -61,38 +159,100 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::DeleteAuthClient { serial, .. } | Self::DeleteDevice { serial, .. } => Some(*serial),
+            Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
+                self.user().map(|(target, _)| target.serial)
+            }
+            Self::Hello(hello) => Some(hello.serial),
+            Self::Contact(serial)
+            | Self::RequestSync { serial, .. }
+            | Self::SetDeviceDebug { serial, .. }
+            | Self::DeleteAuthClient { serial, .. }
+            | Self::DeleteDevice { serial, .. }
+            | Self::AddMember { serial, .. }
+            | Self::RemoveMember { serial, .. }
+            | Self::SetPrimary { serial, .. } => Some(*serial),
+            Self::CreateCluster { primary, .. } => Some(*primary),
+            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_))
+        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
+            || self.user().is_some()
+    }
+
+    /// The one user that this is about, and where, if it is about one.
+    fn user(&self) -> Option<(ClientTarget, &Username)> {
+        match self {
+            Self::AddUser(UserAddition { target, user }) => Some((*target, &user.username)),
+            Self::UpdateUser(UserUpdate { target, username, .. })
+            | Self::DeleteUser(UserDeletion { target, username }) => Some((*target, username)),
+            _ => None,
+        }
+    }
+
+    /// The user that will be looked up, once its auth client is known.
+    pub fn foresee_user(&self, state: &State, needs: &mut Needs) {
+        let Some((ClientTarget { serial, vdom }, username)) = self.user() else { return };
+        let Some(owner) = state.devices.get(&serial).map(Device::owner) else { return };
+        let Some(client) = state.auth_clients.get(&(owner, vdom)) else { return };
+        let key = username.key(state.settings().fold_usernames);
+        needs.realms.insert(client.realm);
+        needs.users.insert((client.realm, key.clone()));
+        needs.user_refs.insert((client.id, key));
     }
 
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        if self.is_from_device() {
+            // Where its auth clients are counted, most of the time.
+            needs.realms.insert(RealmId::DEFAULT);
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::Register(registration) => !agrees(device, &registration.info, &registration.vdoms),
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::Register(registration) => {
+                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+            }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
                 None => false,
             },
-            Self::Delete(_) | Self::DeleteAuthClient { .. } | Self::DeleteDevice { .. } => true,
+            Self::Hello(hello) => !is_digest_of(device, hello.digest),
+            Self::Delete(_)
+            | Self::DecideHeld { .. }
+            | Self::DeleteAuthClient { .. }
+            | Self::DeleteDevice { .. }
+            | Self::CreateCluster { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. }
+            | Self::AddUser(_)
+            | Self::UpdateUser(_)
+            | Self::DeleteUser(_) => true,
+            Self::Contact(_)
+            | Self::RequestSync { .. }
+            | Self::SetDeviceDebug { .. }
+            | Self::ExpireHeld { .. }
+            | Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::SetPrimary { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());
         }
+        needs.held.insert(device.owner());
     }
 }
 

@@ -4,12 +4,12 @@ use muster_proto::device::DeviceInfo;
 use muster_proto::{RealmName, Reason, SerialNumber, Text, VdomName};
 
 use super::{
-    AuthClient, AuthClientId, Change, Context, DeleteMode, Device, DeviceId, Outcome, OwnerId, Realm, RealmId, Refusal,
-    State, Stop, Subject,
+    Answer, AuthClient, AuthClientId, Change, Context, DeleteMode, Device, DeviceId, Outcome, OwnerId, Planned, Realm,
+    RealmId, Refusal, State, Stop, Subject,
 };
 
 /// Refuses a device that was banned or retired, whatever it asks.
-pub(super) fn may_call(device: &Device) -> Result<(), Refusal> {
+pub fn may_call(device: &Device) -> Result<(), Refusal> {
     let Some(tombstone) = &device.deleted else { return Ok(()) };
     let reason = match tombstone.mode {
         DeleteMode::Evict => return Ok(()),
@@ -19,6 +19,13 @@ pub(super) fn may_call(device: &Device) -> Result<(), Refusal> {
     let why = if tombstone.why.is_empty() { String::new() } else { format!(": {}", tombstone.why) };
     let message = format!("{} was removed by {} at {}{why}", device.serial, tombstone.by, tombstone.at);
     Err(Refusal::new(reason, message))
+}
+
+/// A device opens a stream: it may, unless it was banned or retired.
+pub(super) fn contact(state: &mut State, serial: SerialNumber) -> Result<Planned, Stop> {
+    let Some(device) = state.device(serial)? else { return Ok(Planned::unchanged(Answer::new(Outcome::Unchanged))) };
+    may_call(device)?;
+    Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, Vec::new())))
 }
 
 /// Makes sure that the device is in the register: first contact, a return, or just one more call.
@@ -31,8 +38,9 @@ pub(super) fn make_present(
     let Some(device) = state.device(serial)? else {
         let realm = admit(state, serial)?;
         let device = first_contact(serial, realm, context);
-        // What was just made has no auth clients that would have to be loaded.
+        // What was just made has no auth clients, and nothing held, that would have to be loaded.
         state.whole.owners.insert(device.owner());
+        state.whole.held.insert(device.owner());
         state.devices.put(serial, device);
         changes.push(Change::state(Subject::Itself, "", "active"));
         return Ok(Outcome::Created);
@@ -72,7 +80,8 @@ fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Con
         contacts: 0,
         cluster: None,
         realm,
-        key_hash: None,
+        key_hash: context.proof.map(|proof| proof.key),
+        disputed: false,
     }
 }
 
@@ -96,6 +105,7 @@ pub(super) fn new_client(
         created_at: context.now,
         updated_at: context.now,
         deleted: None,
+        removed_at: None,
     };
     // What was just made has no users that would have to be loaded.
     state.whole.client_users.insert(client.id);
@@ -121,16 +131,7 @@ fn placement(
     if let Some(realm) = state.realm_named(&name)? {
         return Ok(if realm.deleted_at.is_none() { realm.id } else { RealmId::DEFAULT });
     }
-    let realm = Realm {
-        id: RealmId(context.id()),
-        name,
-        description: Text::default(),
-        user_quota: None,
-        users: 0,
-        created_at: context.now,
-        updated_at: context.now,
-        deleted_at: None,
-    };
+    let realm = Realm::new(RealmId(context.id()), name, context.now);
     let id = realm.id;
     state.realms.put(id, realm);
     Ok(id)

@@ -3,11 +3,13 @@
 use muster_proto::device::{Deletion, Target};
 use muster_proto::{Reason, SerialNumber, VdomName};
 
+use super::cluster;
 use super::contact::may_call;
+use super::held::withdraw_all;
 use super::users::detach_all;
 use super::{
-    After, Answer, Change, Context, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
-    Tombstone,
+    After, Answer, Change, Context, Device, Item, Name, Outcome, OwnerId, Planned, Reach, Refusal, State, Stop,
+    Subject, Tombstone,
 };
 
 /// A device, or its relay, deletes a VDOM or the device.
@@ -21,6 +23,12 @@ pub(super) fn by_device(state: &mut State, deletion: &Deletion, context: &Contex
             Err(Refusal::new(Reason::RootVdomRequired, message).into())
         }
         Target::Vdom(vdom) => {
+            if let Some(cluster) = device.cluster
+                && state.cluster(cluster)?.is_some_and(|cluster| cluster.primary != deletion.serial)
+            {
+                let message = format!("{} is a secondary of its cluster", deletion.serial);
+                return Err(Refusal::new(Reason::PrimaryDecides, message).into());
+            }
             one(state, deletion.serial, vdom, &Tombstone::evicted(context), context)?.ok_or_else(|| {
                 let message = format!("{} never had a VDOM {:?}", deletion.serial, vdom.as_str());
                 Refusal::new(Reason::VdomUnknown, message).into()
@@ -39,7 +47,7 @@ pub(super) fn auth_client(
 ) -> Result<Planned, Stop> {
     let unknown = || Refusal::new(Reason::AuthClientUnknown, "there never was such an auth client");
     let owner = state.owner(serial)?.ok_or_else(unknown)?;
-    let client = state.client(owner, vdom)?.ok_or_else(unknown)?;
+    let client = state.client(owner, vdom)?.filter(|client| context.may_touch(client.realm)).ok_or_else(unknown)?;
     if etag.is_some_and(|etag| etag != client.etag()) {
         return Err(Refusal::new(Reason::EtagMismatch, "the auth client changed since its etag was read").into());
     }
@@ -61,6 +69,7 @@ pub(super) fn device(
     generation: Option<i64>,
     context: &Context<'_>,
 ) -> Result<Planned, Stop> {
+    within_reach(state, serial, context)?;
     let current = known(state, serial)?.generation;
     if let Some(expected) = generation
         && expected != current
@@ -71,10 +80,34 @@ pub(super) fn device(
     whole(state, serial, &Tombstone::evicted(context), context)
 }
 
-fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
-    state
-        .device(serial)?
-        .ok_or_else(|| Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered")).into())
+/// An admin of some realms sees a device that has an auth client there, and may delete it if it has none elsewhere.
+fn within_reach(state: &State, serial: SerialNumber, context: &Context<'_>) -> Result<(), Stop> {
+    if *context.reach == Reach::Everything {
+        return Ok(());
+    }
+    let owner = known(state, serial)?.owner();
+    let realms = state.clients(owner)?.map(|client| (context.may_touch(client.realm), client.is_active()));
+    let (mut seen, mut elsewhere) = (false, false);
+    for (within, active) in realms {
+        seen |= within;
+        elsewhere |= active && !within;
+    }
+    if !seen {
+        return Err(unknown(serial).into());
+    }
+    if elsewhere {
+        let message = format!("{serial} has auth clients in realms that {} has no part in", context.caller);
+        return Err(Refusal::new(Reason::RoleNotAllowed, message).into());
+    }
+    Ok(())
+}
+
+pub(super) fn unknown(serial: SerialNumber) -> Refusal {
+    Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
+}
+
+pub(super) fn known(state: &State, serial: SerialNumber) -> Result<&Device, Stop> {
+    state.device(serial)?.ok_or_else(|| unknown(serial).into())
 }
 
 /// Removes one VDOM; `None` if the device never had it.
@@ -109,11 +142,17 @@ fn whole(
     context: &Context<'_>,
 ) -> Result<Planned, Stop> {
     let device = known(state, serial)?;
-    let owner = device.owner();
     if !device.is_active() {
         let answer = Answer::of(device, Outcome::Unchanged, Vec::new());
         return Ok(Planned::unchanged(Answer { reason: Some(Reason::AlreadyDeleted), ..answer }));
     }
+    // A member leaves its cluster first: the cluster keeps its auth clients, unless this was the last member.
+    let mut of_cluster = Vec::new();
+    if let Some(cluster) = device.cluster {
+        let left = cluster::leave(state, cluster, serial, context)?;
+        of_cluster.push(cluster::record(cluster, left.changes));
+    }
+    let owner = known(state, serial)?.owner();
     let vdoms = state.active_vdoms(owner)?;
     if let Some(device) = state.devices.change(&serial) {
         device.deleted = Some(Box::new(tombstone.clone()));
@@ -129,7 +168,10 @@ fn whole(
     state.seal(serial, context.now)?;
     let device = known(state, serial)?;
     let answer = Answer::of(device, Outcome::Removed, items);
-    Ok(Planned::about(answer, device.id.0, Name::Device(serial), changes))
+    let mut planned = Planned::about(answer, device.id.0, Name::Device(serial), changes);
+    planned.records.extend(of_cluster);
+    withdraw_all(state, owner, &mut planned.records, context)?;
+    Ok(planned)
 }
 
 /// Marks an auth client as deleted, with its users.

@@ -3,7 +3,7 @@
 use muster_proto::device::DeviceInfo;
 use muster_proto::{SerialNumber, Text, Timestamp};
 
-use super::{ClusterId, DeviceId, OwnerId, RealmId, Tombstone};
+use super::{ClusterId, DeleteMode, DeviceId, OwnerId, RealmId, Tombstone};
 
 /// One box that reports in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Device {
     pub realm: Option<RealmId>,
     /// The hash of the public key that it proved itself with; `None` while only relays have spoken for it.
     pub key_hash: Option<[u8; 32]>,
+    /// Whether boxes with other keys claim its serial number, and no admin has decided yet.
+    pub disputed: bool,
 }
 
 impl Device {
@@ -41,6 +43,12 @@ impl Device {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deleted.is_none()
+    }
+
+    /// Whether an admin has banned it.
+    #[must_use]
+    pub fn is_banned(&self) -> bool {
+        self.deleted.as_deref().is_some_and(|tombstone| tombstone.mode == DeleteMode::Ban)
     }
 
     /// Whose auth clients it works with: those of its cluster, or its own.
@@ -65,16 +73,51 @@ pub enum MemberRole {
 pub struct Cluster {
     /// Its id; auth clients of the cluster have it as their owner.
     pub id: ClusterId,
-    /// The name that people gave it.
+    /// The name that people gave it: the HA group name, or the serial number of its first primary.
     pub name: Text,
-    /// Grows by one with every change of members or roles; fences out a primary that was replaced.
+    /// Begins with 1 and grows by one each time that another member becomes the primary; fences out the primary before.
     pub epoch: i64,
-    /// Its members, the primary among them.
-    pub members: Vec<(SerialNumber, MemberRole)>,
+    /// The member that speaks for the cluster; the last one that did, if the cluster is deleted.
+    pub primary: SerialNumber,
+    /// Its members in the order of their serial numbers, the primary among them.
+    pub members: Vec<SerialNumber>,
+    /// The devices that the primary lists and that are no members yet: each joins when it says so itself.
+    pub listed: Vec<SerialNumber>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// When its last member left; `None` while it is in use.
     pub deleted_at: Option<Timestamp>,
+}
+
+impl Cluster {
+    /// Whether it is in use.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.deleted_at.is_none()
+    }
+
+    /// What changes with every change of this cluster.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("{:x}", self.updated_at.micros())
+    }
+
+    /// The role of a member.
+    #[must_use]
+    pub fn role(&self, serial: SerialNumber) -> MemberRole {
+        if serial == self.primary { MemberRole::Primary } else { MemberRole::Secondary }
+    }
+}
+
+impl MemberRole {
+    /// The role in a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+        }
+    }
 }

@@ -19,10 +19,14 @@ ids! {
     AuthClientId;
     /// The id of a realm.
     RealmId;
+    /// The id of an admin token.
+    AdminTokenId;
     /// The id of a user.
     UserId;
     /// The id of a user reference.
     UserRefId;
+    /// The id of a set of held removals.
+    HeldId;
 }
 
 impl RealmId {

@@ -9,40 +9,64 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `delete`, `users`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
+//!   change of users goes through), `user_calls`, `channel`.
 
+mod admin_token;
 mod answer;
 mod auth_client;
+mod channel;
+mod cluster;
 mod command;
 mod contact;
 mod delete;
 mod device;
+mod ha;
+mod held;
 mod ids;
+mod key;
+mod merge;
 mod plan_id;
+mod quota;
+mod reach;
 mod realm;
 mod report;
+mod secret_hash;
 mod settings;
+mod settle;
 mod state;
 mod table;
 mod tombstone;
 mod user;
+mod user_calls;
 mod users;
+
+use std::net::IpAddr;
 
 use muster_proto::{Reason, Timestamp};
 
+pub use admin_token::AdminToken;
 pub use answer::{
-    After, Answer, Change, Item, Name, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus, UserItem,
+    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 pub use auth_client::AuthClient;
+pub use cluster::Standing;
 pub use command::{Action, Command, Options};
+pub use contact::may_call;
 pub use device::{Cluster, Device, MemberRole};
-pub use ids::{AuthClientId, ClusterId, DeviceId, OwnerId, RealmId, UserId, UserRefId};
+pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use key::Proof;
+pub use muster_proto::UserAttributes;
+pub use reach::Reach;
 pub use realm::Realm;
+pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
-pub use user::{User, UserAttributes, UserRef};
+pub use user::{User, UserRef};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -53,6 +77,12 @@ pub struct Context<'a> {
     pub next_id: &'a mut i64,
     /// Who calls, as in "device:FG101FTK19002788".
     pub caller: &'a str,
+    /// How the device proved that it is what it says, if it called itself; `None` for relays and admins.
+    pub proof: Option<&'a Proof>,
+    /// Which realms the caller may touch.
+    pub reach: &'a Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 impl Context<'_> {
@@ -61,6 +91,11 @@ impl Context<'_> {
         *self.next_id += 1;
         id
     }
+
+    /// Whether the caller may touch what is in this realm. What it may not touch is answered as if it had never been.
+    fn may_touch(&self, realm: RealmId) -> bool {
+        self.reach.covers(realm)
+    }
 }
 
 /// Works out what a command does: changes `state` accordingly and answers. A command that is refused, that is only to be validated, or that
@@ -68,7 +103,10 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context);
+    let mut result = decide(state, action, context).and_then(|mut planned| {
+        planned.records.extend(settle::settle(state, context)?);
+        Ok(planned)
+    });
     if let Ok(planned) = &mut result
         && (options.validate_only || options.plan.is_some())
     {
@@ -78,7 +116,14 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
             result = Err(Refusal::new(Reason::PlanStale, message).into());
         } else if options.validate_only {
             planned.answer.plan = Some(plan);
+            // What is not done is not held either: there is nothing to confirm yet.
+            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
         }
+    }
+    if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
+        && planned.looked_at_clients()
+    {
+        planned.realms = state.realms_of(serial);
     }
     if result.is_ok() && !options.validate_only {
         state.keep();
@@ -94,10 +139,30 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
         Action::Delete(deletion) => delete::by_device(state, deletion, context),
+        Action::AddUser(addition) => user_calls::add(state, addition, context),
+        Action::UpdateUser(update) => user_calls::update(state, update, context),
+        Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::Hello(hello) => channel::hello(state, hello, context),
+        Action::Contact(serial) => contact::contact(state, *serial),
+        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
         }
+        Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
+        Action::RenameCluster { cluster, name, etag } => {
+            cluster::rename(state, *cluster, name, etag.as_deref(), context)
+        }
+        Action::DeleteCluster { cluster, etag } => cluster::delete(state, *cluster, etag.as_deref(), context),
+        Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
+        Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
+        Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
         Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
+        Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
+        Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
+        Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }
 }
 

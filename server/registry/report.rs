@@ -8,9 +8,11 @@ use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
 use super::delete::remove;
+use super::ha::{self, Contact, standing};
+use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
 use super::{
-    Answer, Change, Context, DeleteMode, Device, Item, Name, Outcome, OwnerId, Planned, Refusal, State, Stop, Subject,
-    SyncStatus, Tombstone,
+    Answer, Change, Context, DeleteMode, Item, Name, Notice, Outcome, OwnerId, Planned, Record, Refusal, Settings,
+    State, Stop, Subject, SyncStatus, Tombstone,
 };
 
 /// Puts the device into the register, or makes sure it is there; adds VDOMs and removes none.
@@ -20,20 +22,25 @@ pub(super) fn register(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    if let Some(device) = state.device(registration.serial)?
+    let contact = ha::report(state, registration.serial, registration.ha.as_ref(), context)?;
+    if !contact.as_ref().is_some_and(Contact::is_noted)
+        && let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)
     {
         let root = (!list.contains(&VdomName::ROOT)).then_some(&VdomName::ROOT);
         let items = root.into_iter().chain(list).map(|vdom| unchanged(*vdom)).collect();
-        return Ok(Planned::unchanged(Answer::of(device, Outcome::Unchanged, items)));
+        let standing = standing(state, registration.serial, contact.as_ref())?;
+        let answer = Answer { standing, ..Answer::of(device, Outcome::Unchanged, items) };
+        return settled(state, device.serial, answer, context);
     }
-    let mut report = Report::begin(state, registration.serial, &registration.info, context)?;
+    let mut report = Report::begin(state, registration.serial, &registration.info, contact, context)?;
     if !list.contains(&VdomName::ROOT) {
         report.add(VdomName::ROOT, context)?;
     }
     for vdom in list {
         report.add(*vdom, context)?;
     }
+    report.reclaim(list, context)?;
     report.end(context)
 }
 
@@ -50,29 +57,46 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
         let message = format!("{} is at generation {generation}, and the sync is based on {base}", sync.serial);
         return Err(Refusal::new(Reason::StaleGeneration, message).into());
     }
-    if let Some(device) = device
+    let contact = ha::report(state, sync.serial, sync.ha.as_ref(), context)?;
+    let noted = contact.as_ref().is_some_and(Contact::is_noted);
+    let device = state.device(sync.serial)?;
+    if !noted
+        && let Some(device) = device
         && is_digest_of(device, sync.digest)
     {
-        return Ok(settled(device, SyncStatus::InSync, Vec::new()));
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        let answer = Answer::of(device, Outcome::Unchanged, Vec::new());
+        let answer = Answer { status: SyncStatus::InSync, standing, ..answer };
+        return settled(state, device.serial, answer, context);
     }
     let Some(list) = &sync.full_list else {
+        if noted {
+            let mut planned =
+                Report::begin(state, sync.serial, &DeviceInfo::default(), contact, context)?.end(context)?;
+            planned.answer.status = SyncStatus::ListNeeded;
+            return Ok(planned);
+        }
+        let standing = standing(state, sync.serial, contact.as_ref())?;
         let answer = match device {
             Some(device) => Answer::of(device, Outcome::Unchanged, Vec::new()),
             None => Answer::new(Outcome::Unchanged),
         };
-        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, ..answer }));
+        return Ok(Planned::unchanged(Answer { status: SyncStatus::ListNeeded, standing, ..answer }));
     };
-    if let Some(device) = device
+    if !noted
+        && let Some(device) = device
         && agrees(device, &sync.info, list)
     {
         let mut items: Vec<Item> = list.iter().map(|vdom| unchanged(*vdom)).collect();
         if !list.contains(&VdomName::ROOT) {
             items.push(root_stays());
         }
-        return Ok(settled(device, SyncStatus::Completed, items));
+        let standing = standing(state, sync.serial, contact.as_ref())?;
+        let answer = Answer { standing, ..Answer::of(device, Outcome::Unchanged, items) };
+        return settled(state, device.serial, answer, context);
     }
-    let mut report = Report::begin(state, sync.serial, &sync.info, context)?;
-    let removed = report.remove_all_but(list, context)?;
+    let mut report = Report::begin(state, sync.serial, &sync.info, contact, context)?;
+    let removed = report.remove_all_but(list, sync.confirm_token.as_deref(), context)?;
     for vdom in list {
         report.add(*vdom, context)?;
     }
@@ -83,13 +107,36 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
     report.end(context)
 }
 
-/// A sync that changed nothing.
-fn settled(device: &Device, status: SyncStatus, items: Vec<Item>) -> Planned {
-    Planned::unchanged(Answer { status, ..Answer::of(device, Outcome::Unchanged, items) })
+/// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
+fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
+    Ok(match state.device(serial)?.and_then(|device| device.cluster) {
+        Some(cluster) => state.cluster(cluster)?.is_none_or(|cluster| cluster.primary == serial),
+        None => true,
+    })
+}
+
+/// A report that agrees with the register. What the device asked to remove before, it has again.
+fn settled(state: &mut State, serial: SerialNumber, answer: Answer, context: &Context<'_>) -> Result<Planned, Stop> {
+    let mut planned = Planned::unchanged(answer);
+    let Some(owner) = state.owner(serial)? else { return Ok(planned) };
+    if !decides(state, serial)? {
+        return Ok(planned);
+    }
+    withdraw(state, HeldOn::Vdoms(owner), &mut planned.records, context)?;
+    Ok(planned)
 }
 
 fn unchanged(vdom: VdomName) -> Item {
     Item { vdom, outcome: Outcome::Unchanged, reason: None }
+}
+
+/// Whether so many removals of so many VDOMs are more than may go in one sync: both limits must be passed, so that a device with two VDOMs may lose
+/// one, and one with a hundred may lose thirty.
+fn is_guarded(settings: &Settings, removals: usize, present: usize) -> bool {
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let (removals, present) = (count(removals), count(present));
+    removals > settings.guard_vdoms
+        && removals.saturating_mul(100) > present.saturating_mul(settings.guard_vdom_percent)
 }
 
 /// A list without "root" asks to remove what no device can be without (domain sheet, section 1.5).
@@ -105,29 +152,43 @@ pub(super) struct Report<'a> {
     outcome: Outcome,
     items: Vec<Item>,
     pub(super) changes: Vec<Change>,
+    /// What was noted of held removals.
+    records: Vec<Record>,
+    /// The removals of this report that are held.
+    held: Option<Notice>,
     /// How many VDOMs are active; pseudo-VDOMs do not count.
     active: usize,
     /// Whether "root" is one of them.
     root: bool,
+    /// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
+    decides: bool,
+    /// What the HA part did.
+    contact: Option<Contact>,
 }
 
 impl<'a> Report<'a> {
-    /// First contact, a return, or one more report of a known device.
+    /// First contact, a return, or one more report of a known device; after the HA part of the report, if it has one.
     pub(super) fn begin(
         state: &'a mut State,
         serial: SerialNumber,
         info: &DeviceInfo,
+        mut contact: Option<Contact>,
         context: &mut Context<'_>,
     ) -> Result<Self, Stop> {
-        let mut changes = Vec::new();
-        let outcome = make_present(state, serial, &mut changes, context)?;
+        let mut changes = contact.as_mut().map(|contact| std::mem::take(&mut contact.changes)).unwrap_or_default();
+        let outcome = match &contact {
+            Some(contact) => contact.outcome,
+            None => make_present(state, serial, &mut changes, context)?,
+        };
         update_info(state, serial, info, &mut changes);
         // It was made present just now.
         let owner = state.owner(serial)?.unwrap_or(OwnerId(0));
         let vdoms = state.active_vdoms(owner)?;
         let active = vdoms.iter().filter(|vdom| !vdom.is_pseudo()).count();
         let root = vdoms.contains(&VdomName::ROOT);
-        Ok(Self { state, serial, owner, outcome, items: Vec::new(), changes, active, root })
+        let decides = decides(state, serial)?;
+        let (items, records, held) = (Vec::new(), Vec::new(), None);
+        Ok(Self { state, serial, owner, outcome, items, changes, records, held, active, root, decides, contact })
     }
 
     /// Makes sure that a VDOM is there.
@@ -142,6 +203,7 @@ impl<'a> Report<'a> {
             Some(Some(DeleteMode::Retire)) => Some((Outcome::Held, Reason::AuthClientRetired)),
             Some(Some(DeleteMode::Evict)) | None => None,
         };
+        let held = held.or((!self.decides).then_some((Outcome::Held, Reason::PrimaryDecides)));
         if let Some((outcome, reason)) = held {
             self.items.push(Item { vdom, outcome, reason: Some(reason) });
             return Ok(outcome);
@@ -187,14 +249,43 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Removes the active VDOMs that are not listed, by name. "root" and pseudo-VDOMs are in no list's power.
-    fn remove_all_but(&mut self, list: &[VdomName], context: &Context<'_>) -> Result<Vec<Item>, Stop> {
+    /// Withdraws what is held if the device says that it has any of it after all.
+    fn reclaim(&mut self, list: &[VdomName], context: &Context<'_>) -> Result<(), Stop> {
+        let on = HeldOn::Vdoms(self.owner);
+        let Some(held) = self.state.held_on(on)? else { return Ok(()) };
+        if list.iter().any(|vdom| held.names.iter().any(|name| **name == *vdom.as_str())) {
+            withdraw(self.state, on, &mut self.records, context)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the active VDOMs that are not listed, by name, unless the guard holds them. "root" and pseudo-VDOMs are in no list's power.
+    fn remove_all_but(
+        &mut self,
+        list: &[VdomName],
+        token: Option<&str>,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Item>, Stop> {
         let listed: HashSet<VdomName> = list.iter().copied().collect();
+        let mut missing = self.state.active_vdoms(self.owner)?;
+        missing.retain(|vdom| *vdom != VdomName::ROOT && !vdom.is_pseudo() && !listed.contains(vdom));
+        if !self.decides {
+            let reason = Some(Reason::PrimaryDecides);
+            return Ok(missing.into_iter().map(|vdom| Item { vdom, outcome: Outcome::Held, reason }).collect());
+        }
+        let removals = Removals {
+            on: HeldOn::Vdoms(self.owner),
+            serial: Some(self.serial),
+            names: missing.iter().map(|vdom| vdom.as_str().into()).collect(),
+            beyond: is_guarded(self.state.settings(), missing.len(), self.active),
+            token,
+        };
+        if let Ruling::Stay(outcome, reason, notice) = rule(self.state, removals, &mut self.records, context)? {
+            self.held = Some(notice);
+            return Ok(missing.into_iter().map(|vdom| Item { vdom, outcome, reason: Some(reason) }).collect());
+        }
         let mut removed = Vec::new();
-        for vdom in self.state.active_vdoms(self.owner)? {
-            if vdom == VdomName::ROOT || vdom.is_pseudo() || listed.contains(&vdom) {
-                continue;
-            }
+        for vdom in missing {
             remove(self.state, self.owner, vdom, &Tombstone::evicted(context), context)?;
             self.active -= 1;
             self.changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
@@ -213,8 +304,16 @@ impl<'a> Report<'a> {
         let Some(device) = self.state.device(self.serial)? else {
             return Ok(Planned::unchanged(Answer::new(self.outcome)));
         };
-        let (answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
-        Ok(Planned::about(answer, id, Name::Device(self.serial), self.changes))
+        let (mut answer, id) = (Answer::of(device, self.outcome, self.items), device.id.0);
+        answer.held = self.held;
+        answer.standing = standing(self.state, self.serial, self.contact.as_ref())?;
+        let Contact { moved, records, .. } = self.contact.unwrap_or_default();
+        answer.users = moved.users;
+        self.changes.extend(moved.changes);
+        let mut planned = Planned::about(answer, id, Name::Device(self.serial), self.changes);
+        planned.records.extend(records);
+        planned.records.extend(self.records);
+        Ok(planned)
     }
 }
 

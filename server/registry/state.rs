@@ -10,7 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AuthClient, AuthClientId, Cluster, ClusterId, Device, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId,
+    Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -30,6 +31,10 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// Admin tokens.
+    pub admin_tokens: Table<AdminTokenId, AdminToken>,
+    /// Held removals.
+    pub held: Table<HeldId, Held>,
     /// What is known as a whole: nothing of it is missing from the tables above.
     pub whole: Needs,
 }
@@ -53,6 +58,14 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// All admin tokens: there are few.
+    pub admin_tokens: bool,
+    /// Owners with all removals that are held of their lists and still stand.
+    pub held: BTreeSet<OwnerId>,
+    /// Held removals, by id.
+    pub held_ids: BTreeSet<HeldId>,
+    /// Every realm with a quota of its own.
+    pub quota_realms: bool,
 }
 
 impl Needs {
@@ -94,6 +107,8 @@ macro_rules! each_table {
         $state.realms.$call();
         $state.users.$call();
         $state.user_refs.$call();
+        $state.admin_tokens.$call();
+        $state.held.$call();
     }};
 }
 
@@ -108,17 +123,20 @@ impl State {
         each_table!(self, take_back);
     }
 
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows.
+    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
+    /// were not there are left out, because new ones have new ids.
     pub(super) fn found(&self) -> String {
         let mut text = String::new();
         macro_rules! found {
             ($($table:ident),+) => {
                 $(for (key, value) in self.$table.found() {
-                    text.push_str(&format!("{key:?}={value:?};"));
+                    if value.is_some() {
+                        text.push_str(&format!("{key:?}={value:?};"));
+                    }
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs);
+        found!(devices, clusters, auth_clients, users, user_refs, held, admin_tokens);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -200,6 +218,15 @@ impl State {
         Err(Needs { realm_names: [name.clone()].into(), ..Needs::default() }.into())
     }
 
+    /// The realms in use that have a quota of their own.
+    pub fn quota_realms(&self) -> Result<impl Iterator<Item = &Realm>, Stop> {
+        if !self.whole.quota_realms {
+            return Err(Needs { quota_realms: true, ..Needs::default() }.into());
+        }
+        let realms = self.realms.iter().map(|(_, realm)| realm);
+        Ok(realms.filter(|realm| realm.user_quota.is_some() && realm.is_active()))
+    }
+
     /// A user, gone or not.
     pub fn user(&self, realm: RealmId, key: &UserKey) -> Result<Option<&User>, Stop> {
         let key = (realm, key.clone());
@@ -228,6 +255,46 @@ impl State {
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
     }
 
+    /// The admin tokens, revoked ones too.
+    pub fn admin_tokens(&self) -> Result<impl Iterator<Item = &AdminToken>, Stop> {
+        if !self.whole.admin_tokens {
+            return Err(Needs { admin_tokens: true, ..Needs::default() }.into());
+        }
+        Ok(self.admin_tokens.iter().map(|(_, token)| token))
+    }
+
+    /// The removals that are held of a list and still stand.
+    pub fn held_on(&self, on: HeldOn) -> Result<Option<&Held>, Stop> {
+        if !self.whole.held.contains(&on.owner()) {
+            return Err(Needs { held: [on.owner()].into(), ..Needs::default() }.into());
+        }
+        Ok(self.held.iter().map(|(_, held)| held).find(|held| held.on == on && held.state.stands()))
+    }
+
+    /// The removals that are held of all lists of an owner and still stand.
+    pub fn held_of(&self, owner: OwnerId) -> Result<Vec<HeldId>, Stop> {
+        // Known as a whole, or it says so.
+        self.held_on(HeldOn::Vdoms(owner))?;
+        let held =
+            self.held.iter().map(|(_, held)| held).filter(|held| held.on.owner() == owner && held.state.stands());
+        Ok(held.map(|held| held.id).collect())
+    }
+
+    /// Held removals, by id; decided ones too.
+    pub fn held(&self, id: HeldId) -> Result<Option<&Held>, Stop> {
+        if self.held.knows(&id) {
+            return Ok(self.held.get(&id));
+        }
+        Err(Needs { held_ids: [id].into(), ..Needs::default() }.into())
+    }
+
+    /// The realms of the auth clients of a device, as far as they are known: for the debug feed, which never asks for more.
+    pub(super) fn realms_of(&self, serial: SerialNumber) -> Vec<(VdomName, RealmId)> {
+        let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
+        let known = self.clients(owner).ok().into_iter().flatten();
+        known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
     /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.
     pub(super) fn seal(&mut self, serial: SerialNumber, now: Timestamp) -> Result<(), Stop> {
         let Some((owner, cluster)) = self.device(serial)?.map(|device| (device.owner(), device.cluster)) else {
@@ -236,10 +303,7 @@ impl State {
         let vdoms = self.active_vdoms(owner)?;
         let members = match cluster {
             None => vec![serial],
-            Some(cluster) => {
-                let members = self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default();
-                members.into_iter().map(|(serial, _)| serial).collect()
-            }
+            Some(cluster) => self.cluster(cluster)?.map(|cluster| cluster.members.clone()).unwrap_or_default(),
         };
         for member in members {
             if let Some(device) = self.devices.change(&member) {

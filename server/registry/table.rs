@@ -1,6 +1,6 @@
 //! Rows of one kind while a batch is worked through: what was loaded, what changed, and how to take it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 
 /// What is known of one key.
@@ -24,6 +24,9 @@ impl<V> Slot<V> {
         }
     }
 }
+
+/// How far back [`Table::change`] looks for what it noted already.
+const NOTED: usize = 4;
 
 /// Rows of one kind, by key. A key that was never loaded is unknown, which is not the same as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +61,13 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// The row, to be changed; it is written at the end of the batch.
     pub fn change(&mut self, key: &K) -> Option<&mut V> {
         let slot = self.rows.get_mut(key)?;
-        let value = slot.value()?.clone();
-        let before = std::mem::replace(slot, Slot::Changed(value));
-        self.before.push((key.clone(), Some(before)));
+        let value = slot.value()?;
+        // What stood there before the command is noted once: a rule often changes the same row several times in a row.
+        if !self.before.iter().rev().take(NOTED).any(|(noted, _)| noted == key) {
+            let value = value.clone();
+            let before = std::mem::replace(slot, Slot::Changed(value));
+            self.before.push((key.clone(), Some(before)));
+        }
         match slot {
             Slot::Changed(value) => Some(value),
             _ => None,
@@ -116,9 +123,12 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         })
     }
 
-    /// What the command at hand found where it changed something: the rows that its plan depends on.
+    /// What the command at hand found where it changed something: the rows that its plan depends on. What a row became in between is not what
+    /// was found.
     pub(super) fn found(&self) -> impl Iterator<Item = (&K, Option<&V>)> {
-        self.before.iter().map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value)))
+        let mut seen = BTreeSet::new();
+        let first = self.before.iter().filter(move |(key, _)| seen.insert(key));
+        first.map(|(key, slot)| (key, slot.as_ref().and_then(Slot::value)))
     }
 
     /// Keeps what the command at hand did.

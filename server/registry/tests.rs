@@ -1,7 +1,12 @@
 //! The rules of the register.
 
+mod admin_token;
+mod channel;
+mod cluster;
 mod deletion;
+mod guard;
 mod property;
+mod quota;
 mod report;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
@@ -22,13 +27,13 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names) }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
 }
 
 fn listed(names: &str) -> Sync {
     let full_list = Some(vdoms(names));
     let info = DeviceInfo::default();
-    Sync { serial: serial(), info, full_list, base_generation: None, digest: None }
+    Sync { serial: serial(), info, full_list, base_generation: None, digest: None, confirm_token: None, ha: None }
 }
 
 fn deletion(target: Target) -> Command {
@@ -50,13 +55,17 @@ struct Register {
     state: State,
     now: i64,
     next_id: i64,
+    /// What the caller of the commands may touch.
+    reach: Reach,
 }
 
 impl Register {
     fn empty() -> Self {
         let mut state = State::default();
         state.settings.load((), Some(Settings::NEW));
-        Self { state, now: 0, next_id: 1_000 }
+        let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
+        state.realms.load(RealmId::DEFAULT, Some(default));
+        Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
     }
 
     fn with(names: &str) -> Self {
@@ -71,7 +80,14 @@ impl Register {
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let command = command.into();
         loop {
-            let mut context = Context { now, next_id: &mut self.next_id, caller: "test" };
+            let mut context = Context {
+                now,
+                next_id: &mut self.next_id,
+                caller: "test",
+                reach: &self.reach,
+                address: None,
+                proof: None,
+            };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
                 Err(Stop::Refused(refusal)) => return Err(refusal),
@@ -86,6 +102,12 @@ impl Register {
 
     fn refused(&mut self, command: impl Into<Command>) -> Reason {
         self.plan(command).unwrap_err().reason
+    }
+
+    /// Changes the settings, as an admin would.
+    fn settings<T>(&mut self, change: impl FnOnce(&mut Settings) -> T) {
+        change(self.state.settings.change(&()).unwrap());
+        self.state.settings.keep();
     }
 
     fn register(&mut self, names: &str) -> Answer {
@@ -130,10 +152,14 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.realms.into_iter().for_each(|key| state.realms.load(key, None));
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
+    state.whole.admin_tokens |= needs.admin_tokens;
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
+    needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
+    state.whole.held.extend(needs.held);
+    state.whole.quota_realms |= needs.quota_realms;
 }
 
 /// The items of an answer, in a line.

@@ -1,6 +1,6 @@
 //! Users, and their references: a person in a realm, and that person on one auth client.
 
-use muster_proto::{Email, MobileNumber, Timestamp, UserKey, UserKind, Username};
+use muster_proto::{Timestamp, UserAttributes, UserKey, Username};
 
 use super::{AuthClientId, RealmId, UserId, UserRefId};
 
@@ -25,21 +25,6 @@ pub struct User {
     pub updated_at: Timestamp,
     /// When the last reference went; `None` while it is there.
     pub deleted_at: Option<Timestamp>,
-}
-
-/// What an auth client says of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserAttributes {
-    /// The name on this auth client.
-    pub username: Username,
-    /// Where it gets its activation code.
-    pub email: Email,
-    /// Where it gets its SMS, if anywhere.
-    pub mobile: Option<MobileNumber>,
-    /// Where it comes from.
-    pub kind: UserKind,
-    /// Whether it may authenticate here.
-    pub active: bool,
 }
 
 /// A person on one auth client.

@@ -8,16 +8,16 @@ use muster_proto::{Reason, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
 use crate::registry::Action;
 use crate::store::{AuthClientRow, Reading};
 use crate::writer::Writer;
 
-const LIST: Method = Method { name: "ListAuthClients", audience: Audience::Admins };
-const GET: Method = Method { name: "GetAuthClient", audience: Audience::Admins };
-const DELETE: Method = Method { name: "DeleteAuthClient", audience: Audience::Admins };
+const LIST: Method = method("AuthClientService/ListAuthClients");
+const GET: Method = method("AuthClientService/GetAuthClient");
+const DELETE: Method = method("AuthClientService/DeleteAuthClient");
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -28,9 +28,9 @@ pub(super) struct AuthClients {
 }
 
 impl AuthClients {
-    async fn find(&self, name: &str) -> Result<AuthClientRow, Failure> {
+    async fn find(&self, call: &Call, name: &str) -> Result<AuthClientRow, Failure> {
         let name = AuthClientName::parse(name)?;
-        let found = self.store.auth_client(name).await?;
+        let found = self.store.auth_client(name).await?.filter(|row| call.may_see(row.client.realm));
         found.ok_or_else(|| Failure::new(Reason::AuthClientUnknown, format!("there never was {name}")))
     }
 }
@@ -38,7 +38,7 @@ impl AuthClients {
 /// Where the page behind `row` starts.
 fn position(query: &Query, row: &AuthClientRow) -> Position {
     let key = match query.order.key {
-        Some("serial_number") => row.serial.to_string(),
+        Some("serial_number") => row.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         Some("vdom") => row.client.vdom.to_string(),
         _ => String::new(),
     };
@@ -51,9 +51,10 @@ impl AuthClientService for AuthClients {
         &self,
         request: Request<v1::ListAuthClientsRequest>,
     ) -> Result<Response<v1::ListAuthClientsResponse>, Status> {
-        let work = async |_: &mut Call, message: v1::ListAuthClientsRequest| {
+        let work = async |call: &mut Call, message: v1::ListAuthClientsRequest| {
             let v1::ListAuthClientsRequest { page_size, page_token, filter, order_by, show_deleted } = &message;
             let query = Query::parse(AUTH_CLIENTS, *page_size, page_token, filter, order_by, *show_deleted)?;
+            let query = call.narrow(query);
             let (mut rows, total_size) = self.store.list_auth_clients(&query).await?;
             let next_page_token = super::next_page(&query, &mut rows, position);
             Ok(v1::ListAuthClientsResponse {
@@ -70,8 +71,8 @@ impl AuthClientService for AuthClients {
         request: Request<v1::GetAuthClientRequest>,
     ) -> Result<Response<v1::GetAuthClientResponse>, Status> {
         let work = async |call: &mut Call, message: v1::GetAuthClientRequest| {
-            let row = self.find(&message.name).await?;
-            call.concerns(row.serial);
+            let row = self.find(call, &message.name).await?;
+            row.serial.into_iter().for_each(|serial| call.concerns(serial));
             Ok(v1::GetAuthClientResponse { auth_client: Some(wire::auth_client(&row)) })
         };
         self.gate.unary(&GET, request, work).await
@@ -83,11 +84,15 @@ impl AuthClientService for AuthClients {
     ) -> Result<Response<v1::DeleteAuthClientResponse>, Status> {
         let work = async |call: &mut Call, message: v1::DeleteAuthClientRequest| {
             // Which device and VDOM an id stands for never changes, so the writer can be asked by these.
-            let row = self.find(&message.name).await?;
-            call.concerns(row.serial);
+            let row = self.find(call, &message.name).await?;
+            let Some(serial) = row.serial else {
+                let message = "its users are on another auth client now, and nothing is left to delete";
+                return Err(Failure::new(Reason::AuthClientUnknown, message));
+            };
+            call.concerns(serial);
             let options = options(message.validate_only, &message.plan_id);
             let action = Action::DeleteAuthClient {
-                serial: row.serial,
+                serial,
                 vdom: row.client.vdom,
                 etag: (!message.etag.is_empty()).then_some(message.etag),
             };

@@ -1,8 +1,11 @@
 //! One call from its beginning to its end: whom it is for, and the one log line and the one terminal debug event that it leaves.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use muster_proto::admin::Query;
 use muster_proto::{Reason, SerialNumber};
+use rand::RngExt as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -11,7 +14,8 @@ use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::Caller;
-use crate::registry::{Action, Answer, Command, Options};
+use crate::operation::OperationId;
+use crate::registry::{Action, Answer, Command, Options, Reach, RealmId};
 use crate::writer::{Operation, Writer, terminal};
 
 /// What a call leaves behind.
@@ -26,6 +30,8 @@ pub(super) struct Trace {
     /// Whether the terminal debug event is the writer's to leave.
     handed_over: bool,
     ended: bool,
+    /// How the call ended, in words, where that is not a failure.
+    note: Cow<'static, str>,
 }
 
 impl Trace {
@@ -36,11 +42,33 @@ impl Trace {
         clock: Arc<dyn Clock>,
         began: Instant,
     ) -> Self {
-        Self { operation, serial, feed, clock, began, handed_over: false, ended: false }
+        Self { operation, serial, feed, clock, began, handed_over: false, ended: false, note: Cow::Borrowed("") }
     }
 
     pub(super) fn operation(&self) -> &Operation {
         &self.operation
+    }
+
+    /// The same caller goes on in an operation of its own: a stream that the call has opened.
+    pub(super) fn next(&self) -> Self {
+        let at = self.clock.now();
+        let operation = Operation { id: OperationId::new(at, rand::rng().random()), at, ..self.operation.clone() };
+        Self::begin(operation, self.serial, self.feed.clone(), Arc::clone(&self.clock), Instant::now())
+    }
+
+    /// What tells the time.
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Where the call leaves its events.
+    pub(super) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Says how the call is about to end.
+    pub(super) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
+        self.note = note.into();
     }
 
     /// Ends the call: what the caller gets.
@@ -68,7 +96,8 @@ impl Trace {
         if self.handed_over {
             return;
         }
-        let event = terminal(&self.operation, self.serial, code, self.clock.now());
+        let mut event = terminal(&self.operation, self.serial, code, self.clock.now());
+        event.message = std::mem::take(&mut self.note);
         self.feed.record(match failure {
             Some(failure) => event.refused(&failure.refusal),
             None => event,
@@ -101,6 +130,21 @@ impl Call {
 
     pub(super) fn operation(&self) -> &Operation {
         &self.trace.operation
+    }
+
+    /// Whether the caller may see what is in this realm. What it may not see is answered as if it had never been.
+    pub(super) fn may_see(&self, realm: RealmId) -> bool {
+        self.operation().reach.covers(realm)
+    }
+
+    /// Whether the caller may see what is in no realm, too.
+    pub(super) fn sees_everything(&self) -> bool {
+        self.operation().reach == Reach::Everything
+    }
+
+    /// The list query, narrowed to what the caller may see.
+    pub(super) fn narrow(&self, query: Query) -> Query {
+        query.within(self.operation().reach.realms())
     }
 
     /// Makes sure that the caller may speak for the device, and notes which one the call is about.

@@ -1,6 +1,7 @@
 //! `DebugLogService`: the debug feed, for whoever is known.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
@@ -13,20 +14,24 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method, refused};
+use super::gate::{Gate, Method, method, refused};
 use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
 use crate::identity::peer::Peer;
+use crate::registry::Reach;
+use crate::registry::{Action, Options};
+use crate::writer::Writer;
 
-const STREAM: Method = Method { name: "StreamDebugLogs", audience: Audience::Known };
-const STATUS: Method = Method { name: "GetFeedStatus", audience: Audience::Admins };
+const STREAM: Method = method("DebugLogService/StreamDebugLogs");
+const STATUS: Method = method("DebugLogService/GetFeedStatus");
 
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct DebugLogs {
     pub(super) gate: Gate,
     pub(super) feed: Feed,
+    pub(super) writer: Writer,
 }
 
 /// What a caller may see of the feed.
@@ -38,7 +43,10 @@ fn scope(caller: &Caller) -> Scope {
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
         }
-        Caller::Admin(_) => Scope::All,
+        Caller::Admin(admin) => match &admin.reach {
+            Reach::Everything => Scope::All,
+            Reach::Realms(realms) => Scope::Realms(Arc::clone(realms)),
+        },
     }
 }
 
@@ -52,7 +60,7 @@ impl DebugLogService for DebugLogs {
     ) -> Result<Response<FeedStream>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let mut call = self.gate.open(&STREAM, &request).await?;
-        let viewing = self.watch(&mut call, request.get_ref(), peer);
+        let viewing = self.watch(&mut call, request.get_ref(), peer).await;
         let (viewing, authorised) = viewing.map_err(|failure| call.trace.fail(&failure))?;
         Ok(Response::new(FeedStream { viewing: Some(viewing), call, authorised }))
     }
@@ -67,12 +75,18 @@ impl DebugLogService for DebugLogs {
 }
 
 impl DebugLogs {
-    fn watch(
+    async fn watch(
         &self,
         call: &mut Call,
         request: &v1::StreamDebugLogsRequest,
         peer: Option<Peer>,
-    ) -> Result<(Viewing, Option<AbortOnDropHandle<Reason>>), Failure> {
+    ) -> Result<(Viewing, AbortOnDropHandle<Reason>), Failure> {
+        if let Caller::Device(serial) = call.caller
+            && self.gate.is_banned(serial)
+        {
+            // The rules refuse it, and count the attempt; if they let it pass, the ban was lifted just now.
+            call.submit(&self.writer, Action::Contact(serial), Options::default()).await?;
+        }
         let request = FeedRequest::try_from(request)?;
         let scope = scope(&call.caller);
         scope.check(&request).map_err(|reason| {
@@ -80,15 +94,12 @@ impl DebugLogs {
         })?;
         let ends = CancellationToken::new();
         let viewing = self.feed.watch(&request, &scope, ends.clone())?;
-        // A token is checked when the call begins; a certificate may expire, or lose its CA, while the stream is open.
-        let by_certificate = !matches!(call.caller, Caller::Admin(_));
-        let authorised = peer.filter(|_| by_certificate).map(|peer| {
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let reason = peer.refused().await;
-                ends.cancel();
-                reason
-            }))
-        });
+        let shut_out = self.gate.shut_out(&call.caller, peer);
+        let authorised = AbortOnDropHandle::new(tokio::spawn(async move {
+            let reason = shut_out.await;
+            ends.cancel();
+            reason
+        }));
         Ok((viewing, authorised))
     }
 }
@@ -100,7 +111,7 @@ pub(super) struct FeedStream {
     viewing: Option<Viewing>,
     call: Call,
     /// Ends with the reason for which the viewer may no longer watch.
-    authorised: Option<AbortOnDropHandle<Reason>>,
+    authorised: AbortOnDropHandle<Reason>,
 }
 
 impl Stream for FeedStream {
@@ -117,10 +128,7 @@ impl Stream for FeedStream {
                 Err(Failure::new(Reason::ShuttingDown, "the server is shutting down").retry_after(retry_after))
             }
             Some(Ending::AuthorisationEnded) => {
-                let reason = match &mut this.authorised {
-                    Some(task) => ready!(Pin::new(task).poll(cx)).ok(),
-                    None => None,
-                };
+                let reason = ready!(Pin::new(&mut this.authorised).poll(cx)).ok();
                 Err(refused(reason.unwrap_or(Reason::CertificateNotTrusted)))
             }
             Some(Ending::Complete | Ending::Limit | Ending::Until) | None => Ok(()),

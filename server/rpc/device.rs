@@ -1,25 +1,34 @@
 //! `DeviceService`: what devices and relays call.
 
 use muster_proto::device::{Deletion, Registration, Sync};
-use muster_proto::v1;
+use muster_proto::device_users::{UserAddition, UserDeletion, UserUpdate};
 use muster_proto::v1::device_service_server::DeviceService;
-use tonic::{Request, Response, Status};
+use muster_proto::{Reason, v1};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::channel::{ChannelStream, Opener};
+use super::gate::{Gate, Method, method, refused};
 use super::wire::{self, options};
+use crate::identity::peer::Peer;
+use crate::presence::Presence;
 use crate::registry::Action;
 use crate::writer::Writer;
 
-const REGISTER: Method = Method { name: "Register", audience: Audience::Devices };
-const SYNC: Method = Method { name: "Sync", audience: Audience::Devices };
-const DELETE: Method = Method { name: "Delete", audience: Audience::Devices };
+const REGISTER: Method = method("DeviceService/Register");
+const SYNC: Method = method("DeviceService/Sync");
+const DELETE: Method = method("DeviceService/Delete");
+const ADD_USER: Method = method("DeviceService/AddUser");
+const UPDATE_USER: Method = method("DeviceService/UpdateUser");
+const DELETE_USER: Method = method("DeviceService/DeleteUser");
+const CHANNEL: Method = method("DeviceService/Channel");
 
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct Devices {
     pub(super) gate: Gate,
     pub(super) writer: Writer,
+    pub(super) presence: Presence,
 }
 
 #[tonic::async_trait]
@@ -55,5 +64,58 @@ impl DeviceService for Devices {
             Ok(wire::deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn add_user(&self, request: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::AddUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let addition = UserAddition::try_from(&message)?;
+            call.speaks_for(addition.target.serial)?;
+            let answer = call.submit(&self.writer, Action::AddUser(addition), options).await?;
+            Ok(wire::user_added(call.operation().id, &answer))
+        };
+        self.gate.unary(&ADD_USER, request, work).await
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<v1::UpdateUserRequest>,
+    ) -> Result<Response<v1::UpdateUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UpdateUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let update = UserUpdate::try_from(&message)?;
+            call.speaks_for(update.target.serial)?;
+            let answer = call.submit(&self.writer, Action::UpdateUser(update), options).await?;
+            Ok(wire::user_updated(call.operation().id, &answer))
+        };
+        self.gate.unary(&UPDATE_USER, request, work).await
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<v1::DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::DeviceServiceDeleteUserRequest| {
+            let options = options(message.validate_only, &message.plan_id);
+            let deletion = UserDeletion::try_from(&message)?;
+            call.speaks_for(deletion.target.serial)?;
+            let answer = call.submit(&self.writer, Action::DeleteUser(deletion), options).await?;
+            Ok(wire::user_deleted(call.operation().id, &answer))
+        };
+        self.gate.unary(&DELETE_USER, request, work).await
+    }
+
+    type ChannelStream = ChannelStream;
+
+    async fn channel(
+        &self,
+        request: Request<Streaming<v1::ChannelRequest>>,
+    ) -> Result<Response<ChannelStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let mut call = self.gate.open(&CHANNEL, &request).await?;
+        // Every connection that the server accepts has one.
+        let Some(peer) = peer else { return Err(call.trace.fail(&refused(Reason::CredentialsMissing))) };
+        let opener = Opener { presence: &self.presence, writer: &self.writer };
+        opener.open(call, peer, request.into_inner()).await.map(Response::new)
     }
 }

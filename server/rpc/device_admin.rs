@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use muster_proto::admin::{DEVICES, Position, Query, device_name};
+use muster_proto::admin::{DEVICES, PRESENCE, Position, Query, device_name};
+use muster_proto::channel::DebugWish;
 use muster_proto::v1::device_admin_service_server::DeviceAdminService;
-use muster_proto::{Reason, v1};
+use muster_proto::{Check, Reason, SerialNumber, Text, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::gate::{Audience, Gate, Method};
+use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
+use crate::presence::Presence;
 use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
 use crate::writer::Writer;
 
-const LIST: Method = Method { name: "ListDevices", audience: Audience::Admins };
-const GET: Method = Method { name: "GetDevice", audience: Audience::Admins };
-const DELETE: Method = Method { name: "DeleteDevice", audience: Audience::Admins };
+const LIST: Method = method("DeviceAdminService/ListDevices");
+const GET: Method = method("DeviceAdminService/GetDevice");
+const DELETE: Method = method("DeviceAdminService/DeleteDevice");
+const PRESENT: Method = method("DeviceAdminService/ListPresence");
+const SYNC: Method = method("DeviceAdminService/RequestSync");
+const DEBUG: Method = method("DeviceAdminService/SetDeviceDebug");
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -25,6 +30,12 @@ pub(super) struct DeviceAdmin {
     pub(super) gate: Gate,
     pub(super) store: Arc<dyn Reading>,
     pub(super) writer: Writer,
+    pub(super) presence: Presence,
+}
+
+/// The place of a device in the list of presences.
+fn listed((serial, _): &(SerialNumber, v1::DevicePresence)) -> Position {
+    Position { id: 0, key: serial.to_string() }
 }
 
 /// Where the page behind `device` starts.
@@ -39,12 +50,13 @@ impl DeviceAdminService for DeviceAdmin {
         &self,
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
-        let work = async |_: &mut Call, message: v1::ListDevicesRequest| {
+        let work = async |call: &mut Call, message: v1::ListDevicesRequest| {
             let v1::ListDevicesRequest { page_size, page_token, filter, order_by, show_deleted } = &message;
             let query = Query::parse(DEVICES, *page_size, page_token, filter, order_by, *show_deleted)?;
+            let query = call.narrow(query);
             let (mut devices, total_size) = self.store.list_devices(&query).await?;
             let next_page_token = super::next_page(&query, &mut devices, position);
-            let devices = devices.iter().map(wire::device).collect();
+            let devices = devices.iter().map(|device| wire::device(device, self.presence.of(device.serial))).collect();
             Ok(v1::ListDevicesResponse { devices, next_page_token, total_size })
         };
         self.gate.unary(&LIST, request, work).await
@@ -57,13 +69,17 @@ impl DeviceAdminService for DeviceAdmin {
         let work = async |call: &mut Call, message: v1::GetDeviceRequest| {
             let serial = device_name(&message.name)?;
             call.concerns(serial);
-            let found = self.store.device(serial).await?;
+            // One without any auth client is seen by those who see everything.
+            let seen = |(_, clients): &(Device, Vec<AuthClient>)| {
+                call.sees_everything() || clients.iter().any(|client| call.may_see(client.realm))
+            };
+            let found = self.store.device(serial).await?.filter(seen);
             let (device, clients) = found.ok_or_else(|| {
                 Failure::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"))
             })?;
-            let active = clients.iter().filter(|client: &&AuthClient| client.is_active());
+            let active = clients.iter().filter(|client| client.is_active() && call.may_see(client.realm));
             let vdoms = active.map(|client| v1::Vdom { name: client.vdom.to_string() }).collect();
-            Ok(v1::GetDeviceResponse { device: Some(wire::device(&device)), vdoms })
+            Ok(v1::GetDeviceResponse { device: Some(wire::device(&device, self.presence.of(serial))), vdoms })
         };
         self.gate.unary(&GET, request, work).await
     }
@@ -81,5 +97,85 @@ impl DeviceAdminService for DeviceAdmin {
             Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn list_presence(
+        &self,
+        request: Request<v1::ListPresenceRequest>,
+    ) -> Result<Response<v1::ListPresenceResponse>, Status> {
+        let work = async |_: &mut Call, message: v1::ListPresenceRequest| {
+            let v1::ListPresenceRequest { page_size, page_token, filter } = &message;
+            let query = Query::parse(PRESENCE, *page_size, page_token, filter, "", false)?;
+            let (mut found, total, online) = self.presence.list(&query);
+            let next_page_token = super::next_page(&query, &mut found, |_, row| listed(row));
+            let devices = found.into_iter().map(|(serial, presence)| v1::PresenceOfDevice {
+                name: format!("devices/{serial}"),
+                presence: Some(presence),
+            });
+            Ok(v1::ListPresenceResponse {
+                devices: devices.collect(),
+                next_page_token,
+                total_size: i64::try_from(total).unwrap_or(i64::MAX),
+                online_size: i64::try_from(online).unwrap_or(i64::MAX),
+            })
+        };
+        self.gate.unary(&PRESENT, request, work).await
+    }
+
+    async fn request_sync(
+        &self,
+        request: Request<v1::RequestSyncRequest>,
+    ) -> Result<Response<v1::RequestSyncResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::RequestSyncRequest| {
+            let serial = device_name(&message.name)?;
+            let mut check = Check::default();
+            let why = check.take("reason", Reason::TextMalformed, message.reason.parse::<Text>());
+            let plan = check.take("sync_plan_id", Reason::TextMalformed, message.sync_plan_id.parse::<Text>());
+            let (Some(why), Some(sync_plan)) = (why, plan) else { return Err(check.invalid().into()) };
+            call.concerns(serial);
+            let found = self.store.device(serial).await?;
+            let sees = |clients: &[AuthClient]| clients.iter().any(|client| call.may_see(client.realm));
+            // A device that was never registered, or that the admin may not see, is refused by the rules; one that cannot be told, before
+            // anything is noted.
+            if found.is_some_and(|(_, clients)| call.sees_everything() || sees(&clients)) {
+                self.presence.can_sync(serial)?;
+            }
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::RequestSync { serial, why: why.clone() };
+            let answer = call.submit(&self.writer, action, options).await?;
+            let operation_id = call.operation().id.to_string();
+            if answer.plan.is_none() {
+                let (reason, plan_id) = (why.to_string(), sync_plan.to_string());
+                self.presence
+                    .sync_now(serial, v1::ChannelSyncNow { operation_id: operation_id.clone(), reason, plan_id })?;
+            }
+            let presence = self.presence.of(serial);
+            Ok(v1::RequestSyncResponse { operation_id, presence, plan_id: answer.plan.unwrap_or_default() })
+        };
+        self.gate.unary(&SYNC, request, work).await
+    }
+
+    async fn set_device_debug(
+        &self,
+        request: Request<v1::SetDeviceDebugRequest>,
+    ) -> Result<Response<v1::SetDeviceDebugResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::SetDeviceDebugRequest| {
+            let serial = device_name(&message.name)?;
+            let mut check = Check::default();
+            let Some(wish) = DebugWish::parse(&mut check, &message) else { return Err(check.invalid().into()) };
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::SetDeviceDebug { serial, wish: wish.clone() };
+            let answer = call.submit(&self.writer, action, options).await?;
+            let operation = call.operation().id;
+            let delivered = answer.plan.is_none() && self.presence.set_debug(serial, operation, wish);
+            Ok(v1::SetDeviceDebugResponse {
+                operation_id: operation.to_string(),
+                delivered,
+                presence: self.presence.of(serial),
+                plan_id: answer.plan.unwrap_or_default(),
+            })
+        };
+        self.gate.unary(&DEBUG, request, work).await
     }
 }

@@ -1,44 +1,32 @@
 //! What every call goes through before its work: who calls, may they, how often, and by when.
 
+use std::future::{Future, pending};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use muster_proto::{Reason, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp};
 use rand::RngExt as _;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
 use super::call::{Call, Trace};
 use super::limits::{Key, Limits};
+use super::methods::{Access, Audience, Extent};
+pub(super) use super::methods::{Method, method};
 use super::status::Failure;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
-use crate::identity::token::bearer_token;
+use crate::identity::revocations::{Identity, Revocations};
+use crate::identity::token::{TokenHash, bearer_token};
 use crate::operation::OperationId;
+use crate::registry::{AdminToken, Reach};
 use crate::store::Reading;
 use crate::writer::Operation;
 
-/// Who may make a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience {
-    /// Devices, and relays in their names.
-    Devices,
-    /// Those who hold an admin token.
-    Admins,
-    /// Everybody who is known.
-    Known,
-}
-
-/// A method of a service.
-#[derive(Debug)]
-pub(super) struct Method {
-    /// Its name, as in "Sync".
-    pub(super) name: &'static str,
-    /// Who may call it.
-    pub(super) audience: Audience,
-}
+/// How long a stream that is watched goes on at most before the clock is read again: the clock of the machine may be set.
+const CLOCK_CHECK: Duration = Duration::from_mins(1);
 
 /// What the calls of all services share.
 #[derive(Clone, Debug)]
@@ -60,11 +48,12 @@ struct Shared {
     feed: Feed,
     store: Arc<dyn Reading>,
     limits: Arc<Limits>,
+    revocations: Revocations,
 }
 
 impl Gate {
-    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>) -> Self {
-        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new() }))
+    pub(super) fn new(clock: Arc<dyn Clock>, feed: Feed, store: Arc<dyn Reading>, revocations: Revocations) -> Self {
+        Self(Arc::new(Shared { clock, feed, store, limits: Limits::new(), revocations }))
     }
 
     /// Forgets callers that have not called for a while.
@@ -118,34 +107,104 @@ impl Gate {
         };
         let permit = shared.limits.admit(key);
         let id = OperationId::new(at, rand::rng().random());
-        let operation = Operation { id, at, method: method.name, caller: label };
+        let (reach, address) = match &identified {
+            Ok(Caller::Admin(admin)) => (admin.reach.clone(), None),
+            // The address of a relay says nothing of the device.
+            Ok(Caller::Device(_)) => (Reach::Everything, peer.map(|peer| peer.remote_addr().ip())),
+            _ => (Reach::Everything, None),
+        };
+        let proof = about.and_then(|_| peer?.proof());
+        let operation = Operation { id, at, method: method.name, caller: label, reach, address, proof };
         let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),
             (Err(failure), _) | (Ok(_), Err(failure)) => return Err(trace.fail(&failure)),
         };
-        let is_admin = matches!(caller, Caller::Admin(_));
-        let allowed = match method.audience {
-            Audience::Devices => !is_admin,
-            Audience::Admins => is_admin,
-            Audience::Known => true,
-        };
-        if !allowed {
-            let message = format!("{} may not call {}", trace.operation().caller, method.name);
+        if let Err(why) = may_call(method.audience, &caller) {
+            let message = format!("{} {why} call {}", trace.operation().caller, method.name);
             return Err(trace.fail(&Failure::new(Reason::RoleNotAllowed, message)));
         }
         Ok(Call::new(trace, caller, permit))
     }
 
+    /// Whether the device is banned, as far as the latest commit goes: unary calls learn it from the rules, a stream asks here.
+    pub(super) fn is_banned(&self, serial: SerialNumber) -> bool {
+        self.0.revocations.is_revoked(&Identity::Device(serial))
+    }
+
+    /// Waits until an open call of this caller would no longer be let in, and says why: a stream has to end then.
+    pub(super) fn shut_out(&self, caller: &Caller, peer: Option<Peer>) -> impl Future<Output = Reason> + Send + use<> {
+        // Not the gate itself: a stream must not keep the services, and so the server, alive.
+        let (revocations, identity) = (self.0.revocations.clone(), caller.identity());
+        let (clock, end) = (Arc::clone(&self.0.clock), caller.expires_at());
+        // A certificate may expire or lose its CA, and a token may expire, while the stream is open.
+        let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
+        async move {
+            let certificate = async {
+                match &peer {
+                    Some(peer) => peer.refused().await,
+                    None => pending().await,
+                }
+            };
+            let revoked = async {
+                match identity {
+                    Some(identity) => revocations.revoked(identity).await,
+                    None => pending().await,
+                }
+                match identity {
+                    Some(Identity::Device(_)) => Reason::DeviceBanned,
+                    _ => Reason::TokenInvalid,
+                }
+            };
+            let expired = async {
+                let Some(end) = end else { return pending().await };
+                // The clock of the machine may be set meanwhile.
+                while clock.now() < end {
+                    tokio::time::sleep(end.since(clock.now()).min(CLOCK_CHECK)).await;
+                }
+            };
+            tokio::select! {
+                () = expired => Reason::TokenInvalid,
+                reason = certificate => reason,
+                reason = revoked => reason,
+            }
+        }
+    }
+
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
     async fn identify<M>(&self, peer: Option<&Peer>, request: &Request<M>, at: Timestamp) -> Result<Caller, Failure> {
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
-            let name = self.0.store.admin(token.hash().0).await?.ok_or_else(|| refused(Reason::TokenInvalid))?;
-            let name = name.parse().unwrap_or_default();
-            return Ok(Caller::Admin(Arc::new(Admin { name })));
+            let found = self.0.store.admin(token.hash().0).await?.filter(|token| token.is_usable(at));
+            return found
+                .map(|token| Caller::Admin(Arc::new(admin(token))))
+                .ok_or_else(|| refused(Reason::TokenInvalid));
         }
         let caller = peer.map_or(Ok(None), |peer| peer.caller(at)).map_err(refused)?;
         caller.ok_or_else(|| refused(Reason::CredentialsMissing))
+    }
+}
+
+fn admin(token: AdminToken) -> Admin {
+    let AdminToken { hash, display_name, reach, read_only, expires_at, .. } = token;
+    Admin { hash: TokenHash(hash.0), name: display_name, reach, read_only, expires_at }
+}
+
+/// Whether a caller may make such a call, or why not.
+fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
+    match (audience, caller) {
+        (Audience::Known, _) | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => {
+            Ok(())
+        }
+        (Audience::Admins(access, extent), Caller::Admin(admin)) => {
+            if access == Access::Write && admin.read_only {
+                Err("is read-only and may not")
+            } else if extent == Extent::Register && admin.reach != Reach::Everything {
+                Err("is an admin of some realms only and may not")
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err("may not"),
     }
 }
 
@@ -153,6 +212,7 @@ impl Gate {
 pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
+        Reason::DeviceBanned => "the device was banned",
         Reason::CertificateExpired => "the client certificate is not valid at this time",
         Reason::CertificateNotTrusted => "the client certificate is not from a CA that the server trusts now",
         Reason::CertificateWithoutIdentity => "the client certificate names neither a serial number nor a relay",

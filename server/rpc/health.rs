@@ -5,12 +5,15 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 /// The services that are reported; the empty name is the server as a whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: &[&str] = &[
     "",
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.ClusterService",
+    "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
+    "muster.v1.AdminTokenService",
 ];
 
 /// What is reported.
@@ -33,7 +36,7 @@ impl Health {
     /// Says whether the store can be used.
     pub async fn report(&self, healthy: bool) {
         let status = if healthy { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -41,7 +44,7 @@ impl Health {
     /// Says that the server goes, and ends every watch: one that stays open would hold the server.
     pub async fn end(&mut self) {
         self.report(false).await;
-        for service in SERVICES {
+        for &service in SERVICES {
             self.0.clear_service_status(service).await;
         }
     }

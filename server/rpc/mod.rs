@@ -1,15 +1,21 @@
 //! One file per gRPC service: parse, one call inward, answer. What they share: `gate` (who calls, limits, the log line), `status`
 //! (errors), `wire` (answers).
 
+mod admin_token;
 mod auth_client;
 mod call;
+mod channel;
+mod cluster;
 mod debug_log;
 mod device;
 mod device_admin;
 mod gate;
 mod health;
+mod held_removal;
 mod limits;
+mod lines;
 mod log;
+mod methods;
 mod status;
 mod unhandled;
 mod wire;
@@ -20,9 +26,12 @@ use std::time::Duration;
 use muster_proto::DESCRIPTORS;
 use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
+use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
+use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
+use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -30,9 +39,12 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tower::layer::util::{Identity, Stack};
 
 pub use health::Health;
+pub use methods::{Access, Audience, Extent, METHODS, Method};
 
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::Revocations;
+use crate::presence::Presence;
 use crate::store::Reading;
 use crate::writer::Writer;
 
@@ -58,6 +70,10 @@ pub struct Parts {
     pub store: Arc<dyn Reading>,
     /// Changes.
     pub writer: Writer,
+    /// Channels.
+    pub presence: Presence,
+    /// Who may no longer call.
+    pub revocations: Revocations,
 }
 
 /// What every call passes before its service.
@@ -65,14 +81,20 @@ pub type Layers = Stack<unhandled::UnhandledLayer, Identity>;
 
 /// Everything that is served: the services of `muster.v1`, health, and reflection v1 and v1alpha.
 pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_reflection::server::Error> {
-    let Parts { clock, feed, store, writer } = parts;
-    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store));
+    let Parts { clock, feed, store, writer, presence, revocations } = parts;
+    let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone() };
+    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
-    let device_admin = device_admin::DeviceAdmin { gate: gate.clone(), store, writer };
-    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone() };
+    let admin_tokens =
+        admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let device_admin =
+        device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
+    let held_removals =
+        held_removal::HeldRemovals { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -82,7 +104,10 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
+        .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -1,5 +1,6 @@
 //! The only place where an error becomes a gRPC status: code, message, and google.rpc details.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use muster_proto::{Invalid, Reason};
@@ -42,7 +43,8 @@ impl Failure {
     /// The status that the caller gets.
     pub(super) fn status(&self, operation: OperationId) -> Status {
         let reason = self.refusal.reason;
-        let info = [("operation_id".to_owned(), operation.to_string())];
+        let mut info = HashMap::from([("operation_id".to_owned(), operation.to_string())]);
+        info.extend(self.refusal.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, info);
         if let Some(invalid) = &self.invalid {
             for violation in invalid.violations() {

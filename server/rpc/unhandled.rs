@@ -18,6 +18,7 @@ use super::status::{Failure, OPERATION_HEADER};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::operation::OperationId;
+use crate::registry::Reach;
 use crate::writer::{Operation, terminal};
 
 /// Wraps the services.
@@ -90,7 +91,15 @@ impl UnhandledLayer {
         let failure = Failure::new(reason, message);
         let at = self.clock.now();
         let id = OperationId::new(at, rand::rng().random());
-        let operation = Operation { id, at, method: "unhandled", caller: Arc::from("") };
+        let operation = Operation {
+            id,
+            at,
+            method: "unhandled",
+            caller: Arc::from(""),
+            reach: Reach::Everything,
+            address: None,
+            proof: None,
+        };
         log::operation(&operation, None, reason.code(), reason.as_str(), std::time::Duration::ZERO);
         self.feed.record(terminal(&operation, None, reason.code(), at).refused(&failure.refusal));
         failure.status(id).into_http()

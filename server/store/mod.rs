@@ -11,7 +11,9 @@ use muster_proto::{SerialNumber, Timestamp};
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
-use crate::registry::{AuthClient, Device, DeviceId, Name, Needs, State};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
+};
 
 /// Who changed what, in which operation.
 #[derive(Debug)]
@@ -65,6 +67,9 @@ pub trait Writing: Send {
     /// Writes something of no consequence, to find out whether the store can be written.
     async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
 
+    /// The serial numbers of the devices that are banned.
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError>;
+
     /// Whether any admin token, even a revoked one, is known.
     async fn has_admin_token(&mut self) -> Result<bool, StoreError>;
 
@@ -84,11 +89,32 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
+
+    /// A cluster with its members, deleted or not.
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError>;
+
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
 
-    /// The name of the admin whose token has this hash, unless it was revoked.
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError>;
+    /// The admin token that has this hash, usable or not.
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
+
+    /// An admin token, usable or not.
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError>;
+
+    /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
+
+    /// One held removal, decided or not.
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
+
+    /// One page of held removals, with one row more if there is a next page; and how many there are in all.
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError>;
+
+    /// Some of the held removals whose time has passed.
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
 }
 
 /// An auth client as admins see it.
@@ -96,10 +122,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 pub struct AuthClientRow {
     /// The auth client.
     pub client: AuthClient,
-    /// The serial number of its device.
-    pub serial: SerialNumber,
+    /// The serial number of its device, or of the primary of its cluster; `None` if it belongs to neither.
+    pub serial: Option<SerialNumber>,
     /// The name of its realm.
     pub realm: String,
+    /// Its cluster, if it belongs to one, and the name of it.
+    pub cluster: Option<(ClusterId, String)>,
 }
 
 /// Why the store could not do what was asked.

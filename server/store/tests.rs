@@ -43,6 +43,7 @@ fn device(id: i64) -> Device {
         cluster: None,
         realm: None,
         key_hash: None,
+        disputed: false,
     }
 }
 
@@ -65,6 +66,7 @@ fn client(id: i64, device: i64, vdom: &str, deleted: bool) -> AuthClient {
                 why: "sold".parse().unwrap(),
             })
         }),
+        removed_at: deleted.then_some(NOW),
     }
 }
 

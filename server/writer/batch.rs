@@ -1,9 +1,15 @@
 //! One batch: load what its commands touch, plan each in order, apply the union of the changes.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::registry::{Context, DeviceId, Needs, Planned, Refusal, State, Stop, plan};
+use crate::identity::revocations::Identity;
+use crate::identity::token::TokenHash;
+use crate::operation::OperationId;
+use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -19,7 +25,31 @@ pub(super) struct Applied {
     pub(super) wrote: bool,
     /// The devices that called, and whether they were refused because they are deleted.
     pub(super) seen: Vec<(DeviceId, bool)>,
+    /// Those whose right to call may have changed, and whether they are shut out now.
+    pub(super) standing: Vec<(Identity, bool)>,
+    /// The devices that were written and are deleted now, and by which operation.
+    pub(super) removed: Vec<(OperationId, Device)>,
+    /// The names of the realms that the debug events are about.
+    pub(super) realms: RealmNames,
 }
+
+/// The devices that a batch left deleted, each with the last operation that did something to it.
+fn removed(batch: &[Submission], results: &[Result<Planned, Refusal>], state: &State) -> Vec<(OperationId, Device)> {
+    let deleted = state.devices.changed().filter(|device| !device.is_active());
+    deleted
+        .filter_map(|device| {
+            let name = Name::Device(device.serial);
+            let did = |result: &Result<Planned, Refusal>| {
+                result.as_ref().is_ok_and(|planned| planned.records.iter().any(|record| record.name == name))
+            };
+            let index = results.iter().rposition(did)?;
+            Some((batch.get(index)?.operation.id, device.clone()))
+        })
+        .collect()
+}
+
+/// The names of realms, for the debug feed.
+pub(super) type RealmNames = HashMap<RealmId, Arc<str>>;
 
 /// Works a batch through. Nothing of it is kept if this fails.
 pub(super) async fn run(
@@ -33,7 +63,14 @@ pub(super) async fn run(
     let mut results = Vec::with_capacity(batch.len());
     let mut seen = Vec::new();
     for Submission { operation, command, .. } in batch {
-        let mut context = Context { now, next_id: &mut next_id, caller: &operation.caller };
+        let mut context = Context {
+            now,
+            next_id: &mut next_id,
+            caller: &operation.caller,
+            reach: &operation.reach,
+            address: operation.address,
+            proof: operation.proof.as_deref(),
+        };
         let mut loads = 0;
         let result = loop {
             match plan(&mut state, command, &mut context) {
@@ -83,7 +120,37 @@ pub(super) async fn run(
     } else {
         store.abandon().await?;
     }
-    Ok(Applied { results, next_id, wrote, seen })
+    let standing = if wrote { standing(&state) } else { Vec::new() };
+    let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
+    let realms = realm_names(store, &mut state, &results).await?;
+    Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
+}
+
+/// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.
+fn standing(state: &State) -> Vec<(Identity, bool)> {
+    let devices = state.devices.changed().map(|device| (Identity::Device(device.serial), device.is_banned()));
+    let tokens = state.admin_tokens.changed();
+    let tokens = tokens.map(|token| (Identity::AdminToken(TokenHash(token.hash.0)), token.revoked_at.is_some()));
+    devices.chain(tokens).collect()
+}
+
+/// The names of the realms that answers are about. The writing connection remembers most of them.
+async fn realm_names(
+    store: &mut dyn Writing,
+    state: &mut State,
+    results: &[Result<Planned, Refusal>],
+) -> Result<RealmNames, StoreError> {
+    let mut needs = Needs::default();
+    for planned in results.iter().flatten() {
+        needs.realms.extend(planned.realms.iter().map(|(_, realm)| *realm));
+        needs.realms.extend(planned.answer.after.realm());
+    }
+    let ids: Vec<RealmId> = needs.realms.iter().copied().collect();
+    needs.realms.retain(|realm| !state.realms.knows(realm));
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
+    Ok(ids.into_iter().filter_map(|id| Some((id, state.realms.get(&id)?.name.as_str().into()))).collect())
 }
 
 /// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.
@@ -97,6 +164,11 @@ async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut Stat
             command.action.foresee_of(device, &mut needs);
         }
     }
+    if !needs.is_empty() {
+        store.load(&needs, state).await?;
+    }
+    let mut needs = Needs::default();
+    batch.iter().for_each(|submission| submission.command.action.foresee_user(state, &mut needs));
     if !needs.is_empty() {
         store.load(&needs, state).await?;
     }

@@ -7,6 +7,7 @@ mod batch;
 mod notes;
 mod task;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use muster_proto::{Reason, Timestamp};
@@ -16,7 +17,7 @@ pub(crate) use notes::terminal;
 pub use task::WriterTask;
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Refusal};
+use crate::registry::{Answer, Command, Proof, Reach, Refusal};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -32,6 +33,12 @@ pub struct Operation {
     pub method: &'static str,
     /// Who called, as in "device:FG101FTK19002788".
     pub caller: Arc<str>,
+    /// How the device proved itself, if it calls itself.
+    pub proof: Option<Arc<Proof>>,
+    /// Which realms the caller may touch.
+    pub reach: Reach,
+    /// Where the call comes from, if the device itself calls.
+    pub address: Option<IpAddr>,
 }
 
 /// A command on its way to the database.

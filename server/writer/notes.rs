@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use muster_proto::debug_log::Level;
-use muster_proto::{Reason, SerialNumber, Timestamp};
+use muster_proto::{Reason, SerialNumber, Timestamp, VdomName};
 use serde::Serialize;
 use tonic::Code;
 
 use super::Operation;
+use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
-    After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus, UserItem,
+    Action, After, Answer, Change, Command, Item, Name, Outcome, Planned, Record, Refusal, Subject, SyncStatus,
+    UserItem,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -49,6 +51,38 @@ pub(super) fn events(
     operation: &Operation,
     command: &Command,
     result: &Result<Planned, Refusal>,
+    realms: &RealmNames,
+    now: Timestamp,
+) {
+    let first = into.len();
+    unplaced(into, operation, command, result, now);
+    if let Ok(planned) = result {
+        into.iter_mut().skip(first).for_each(|event| place(event, planned, realms));
+    }
+}
+
+/// Says which realm an event is about: that of its VDOM, else that of what the caller named, else the one that all auth clients of the
+/// device are in.
+fn place(event: &mut DebugEvent, planned: &Planned, realms: &RealmNames) {
+    let of_vdom = |vdom: VdomName| planned.realms.iter().find(|(known, _)| *known == vdom).map(|(_, realm)| *realm);
+    let common = || {
+        let (_, first) = planned.realms.first()?;
+        planned.realms.iter().all(|(_, realm)| realm == first).then_some(*first)
+    };
+    let id = match event.vdom {
+        Some(vdom) => of_vdom(vdom).or_else(|| planned.answer.after.realm()),
+        None => planned.answer.after.realm().or_else(common),
+    };
+    event.realm_id = id;
+    event.realm = id.and_then(|id| realms.get(&id).cloned());
+}
+
+/// The events, their realms aside.
+fn unplaced(
+    into: &mut Vec<DebugEvent>,
+    operation: &Operation,
+    command: &Command,
+    result: &Result<Planned, Refusal>,
     now: Timestamp,
 ) {
     let serial = command.action.serial();
@@ -65,14 +99,18 @@ pub(super) fn events(
             let of_itself: Vec<ValueChange> =
                 record.changes.iter().filter(|change| change.subject == Subject::Itself).map(value).collect();
             if !of_itself.is_empty() {
-                let mut event = event(operation, record.name.serial(), now);
+                let mut event = event(operation, record.name.serial().or(serial), now);
                 event.level = Level::Detail;
                 event.message = match &record.name {
                     Name::Device(_) => {
                         event.step = "device";
                         Cow::Borrowed(outcome(planned.answer.outcome))
                     }
-                    Name::Resource(name) => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    // Held removals come and go on the side of something else.
+                    Name::Resource(name) => match record.changes.iter().find(|change| change.field == "state") {
+                        Some(state) => Cow::Owned(format!("{name} {}", state.after)),
+                        None => Cow::Owned(format!("{name} {}", outcome(planned.answer.outcome))),
+                    },
                 };
                 event.changes = of_itself;
                 into.push(event);
@@ -90,7 +128,7 @@ pub(super) fn events(
         }
     }
     let mut event = terminal(operation, serial, Code::Ok, now);
-    event.message = Cow::Owned(summary(&planned.answer, validate_only));
+    event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
     event.reason = planned.answer.reason;
     into.push(event);
 }
@@ -144,6 +182,7 @@ fn event(operation: &Operation, serial: Option<SerialNumber>, now: Timestamp) ->
         serial,
         vdom: None,
         realm: None,
+        realm_id: None,
         component: Cow::Borrowed("ftc"),
         level: Level::Outcome,
         step: operation.method,
@@ -198,15 +237,32 @@ const COUNTED: [Outcome; 7] = [
 ];
 
 /// How an operation ended, in a line.
-fn summary(answer: &Answer, validate_only: bool) -> String {
+fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
     let done = if validate_only { " (validated only, nothing was done)" } else { "" };
-    if matches!(answer.after, After::AuthClient(_)) {
-        return format!("auth client {}{done}", outcome(answer.outcome));
+    if let ([user], After::AuthClient(_)) = (answer.users.as_slice(), &answer.after) {
+        return format!("user {} {}{done}", user.username, outcome(user.outcome));
+    }
+    let noun = match answer.after {
+        After::AuthClient(_) => "auth client",
+        After::AdminToken(_) => "admin token",
+        _ => "",
+    };
+    if !noun.is_empty() {
+        return format!("{noun} {}{done}", outcome(answer.outcome));
+    }
+    if let After::Cluster(cluster) = &answer.after {
+        return format!("cluster {} {}{done}", cluster.name, outcome(answer.outcome));
     }
     let mut text = match answer.status {
         SyncStatus::InSync => String::from("in sync"),
         SyncStatus::ListNeeded => String::from("the digest differs: the full list is needed"),
-        SyncStatus::Completed | SyncStatus::Unspecified => format!("device {}", outcome(answer.outcome)),
+        SyncStatus::Completed | SyncStatus::Unspecified => {
+            let about = match action {
+                Action::DecideHeld { .. } | Action::ExpireHeld { .. } => "held removal",
+                _ => "device",
+            };
+            format!("{about} {}", outcome(answer.outcome))
+        }
     };
     for counted in COUNTED {
         let count = answer.items.iter().filter(|item| item.outcome == counted).count();

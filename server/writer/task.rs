@@ -9,9 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
 
+use super::batch::RealmNames;
 use super::{Submission, Writer, batch, notes, queue};
 use crate::clock::Clock;
 use crate::feed::Feed;
+use crate::identity::revocations::{Identity, Revocations};
+use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
 use crate::store::{Seen, StoreError, Writing};
 
@@ -34,6 +37,10 @@ pub struct WriterTask {
     seen: HashMap<DeviceId, Seen>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
+    /// Where banned devices are announced.
+    revocations: Revocations,
+    /// Where devices that were removed are told so, if they have a channel.
+    presence: Option<Presence>,
 }
 
 impl std::fmt::Debug for WriterTask {
@@ -43,16 +50,37 @@ impl std::fmt::Debug for WriterTask {
 }
 
 impl WriterTask {
-    /// A writer over this store. `healthy` is told whether the store can be used.
+    /// A writer over this store. `healthy` is told whether the store can be used, and `revocations` which devices are banned.
     pub async fn new(
         mut store: Box<dyn Writing>,
         feed: Feed,
         clock: Arc<dyn Clock>,
         healthy: watch::Sender<bool>,
+        revocations: Revocations,
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
         let (writer, submissions) = queue();
-        Ok((writer, Self { submissions, store, feed, clock, next_id, seen: HashMap::new(), healthy }))
+        Ok((
+            writer,
+            Self {
+                submissions,
+                store,
+                feed,
+                clock,
+                next_id,
+                seen: HashMap::new(),
+                healthy,
+                revocations,
+                presence: None,
+            },
+        ))
+    }
+
+    /// The same, which tells devices over their channels that they were removed.
+    #[must_use]
+    pub fn telling(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
+        self
     }
 
     /// Works until the last [`Writer`] is dropped and the queue is empty.
@@ -99,7 +127,15 @@ impl WriterTask {
                     if applied.wrote {
                         self.report_health(true);
                     }
-                    self.answer(part, applied.results.into_iter(), now);
+                    // Before the answer: whoever is told of a ban finds the device shut out.
+                    self.announce(applied.standing);
+                    if let Some(presence) = &self.presence {
+                        applied
+                            .removed
+                            .iter()
+                            .for_each(|(operation, device)| presence.tell_removed(*operation, device));
+                    }
+                    self.answer(part, applied.results.into_iter(), &applied.realms, now);
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -109,10 +145,16 @@ impl WriterTask {
                 Err(failure) => {
                     let refusal = self.failed(&failure);
                     let results = vec![Err(refusal); part.len()];
-                    self.answer(part, results.into_iter(), now);
+                    self.answer(part, results.into_iter(), &RealmNames::new(), now);
                 }
             }
         }
+    }
+
+    /// Tells open calls of those who were shut out. Most batches shut nobody out and let nobody in again.
+    fn announce(&self, standing: Vec<(Identity, bool)>) {
+        let changes = standing.into_iter();
+        self.revocations.settle(changes.filter(|(identity, out)| *out != self.revocations.is_revoked(identity)));
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.
@@ -121,7 +163,7 @@ impl WriterTask {
             batch.drain(..).partition(|submission| !submission.reply.is_closed());
         if !abandoned.is_empty() {
             let results = vec![Err(notes::abandoned()); abandoned.len()];
-            self.answer(abandoned, results.into_iter(), self.clock.now());
+            self.answer(abandoned, results.into_iter(), &RealmNames::new(), self.clock.now());
         }
         wanted
     }
@@ -130,11 +172,12 @@ impl WriterTask {
         &self,
         batch: Vec<Submission>,
         results: impl Iterator<Item = Result<crate::registry::Planned, Refusal>>,
+        realms: &RealmNames,
         now: Timestamp,
     ) {
         let mut events = Vec::with_capacity(batch.len() * 4);
         for (submission, result) in batch.into_iter().zip(results) {
-            notes::events(&mut events, &submission.operation, &submission.command, &result, now);
+            notes::events(&mut events, &submission.operation, &submission.command, &result, realms, now);
             // A caller that is gone by now finds the change done when it asks again.
             let answer = result.and_then(|planned| planned.refused.map_or(Ok(planned.answer), Err));
             let _ = submission.reply.send(answer);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock::Clock;
 use crate::feed::{Feed, Scope};
+use crate::identity::revocations::Revocations;
 use crate::registry::{Action, Options};
 use crate::store::open_sqlite;
 
@@ -48,7 +49,9 @@ impl Bench {
         let feed = Feed::new(1 << 22, 1, Arc::new(FixedClock));
         let (healthy, _) = watch::channel(true);
         let (writer, task) =
-            WriterTask::new(Box::new(store), feed.clone(), Arc::new(FixedClock), healthy).await.unwrap();
+            WriterTask::new(Box::new(store), feed.clone(), Arc::new(FixedClock), healthy, Revocations::new([]))
+                .await
+                .unwrap();
         Self { dir, feed, writer, task: Some(task), operations: 0 }
     }
 
@@ -65,7 +68,15 @@ impl Bench {
     fn submit(&mut self, command: Command) -> Result<Pending, Refusal> {
         self.operations += 1;
         let id = OperationId::new(NOW, self.operations);
-        let operation = Operation { id, at: NOW, method: "Test", caller: "device:X".into() };
+        let operation = Operation {
+            id,
+            at: NOW,
+            method: "Test",
+            caller: "device:X".into(),
+            reach: Reach::Everything,
+            address: None,
+            proof: None,
+        };
         self.writer.submit(operation, command)
     }
 
@@ -128,7 +139,7 @@ fn names(text: &str) -> Vec<VdomName> {
 
 fn register(number: u8, vdoms: &str) -> Command {
     let info = DeviceInfo::default();
-    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms) }).into()
+    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None }).into()
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -139,11 +150,11 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (number(), list(), any::<bool>()).prop_map(|(number, vdoms, named)| {
             let hostname = if named { "h" } else { "" }.parse().unwrap();
             let info = DeviceInfo { hostname, ..DeviceInfo::default() };
-            Action::Register(Registration { serial: serial(number), info, vdoms })
+            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None })
         }),
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
-            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None })
+            Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None, confirm_token: None, ha: None })
         }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);

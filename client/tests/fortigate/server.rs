@@ -9,8 +9,10 @@ use muster_proto::v1::debug_log_service_server::{DebugLogService, DebugLogServic
 use muster_proto::v1::device_service_server::{DeviceService, DeviceServiceServer};
 use muster_proto::v1::stream_debug_logs_response::Kind;
 use muster_proto::v1::{
-    DeleteRequest, DeleteResponse, GetFeedStatusRequest, GetFeedStatusResponse, RegisterRequest, RegisterResponse,
-    StreamDebugLogsRequest, StreamDebugLogsResponse, SyncRequest, SyncResponse,
+    AddUserRequest, AddUserResponse, ChannelRequest, ChannelResponse, DeleteRequest, DeleteResponse,
+    DeviceServiceDeleteUserRequest, DeviceServiceDeleteUserResponse, GetFeedStatusRequest, GetFeedStatusResponse,
+    RegisterRequest, RegisterResponse, StreamDebugLogsRequest, StreamDebugLogsResponse, SyncRequest, SyncResponse,
+    UpdateUserRequest, UpdateUserResponse,
 };
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// What one viewer gets, and how its stream ends.
 pub(crate) struct Script {
@@ -154,6 +156,27 @@ impl DeviceService for Server {
     }
 
     async fn delete(&self, _: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    async fn add_user(&self, _: Request<AddUserRequest>) -> Result<Response<AddUserResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    async fn update_user(&self, _: Request<UpdateUserRequest>) -> Result<Response<UpdateUserResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    async fn delete_user(
+        &self,
+        _: Request<DeviceServiceDeleteUserRequest>,
+    ) -> Result<Response<DeviceServiceDeleteUserResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
+    type ChannelStream = Pin<Box<dyn Stream<Item = Result<ChannelResponse, Status>> + Send>>;
+
+    async fn channel(&self, _: Request<Streaming<ChannelRequest>>) -> Result<Response<Self::ChannelStream>, Status> {
         Err(Status::unimplemented("not part of this test"))
     }
 }

@@ -163,10 +163,10 @@ fn a_full_list_leaves_room_for_root() {
 fn a_rehearsal_answers_the_same_changes_nothing_and_takes_no_id() {
     for mut register in [Register::empty(), Register::with("a b")] {
         let before = register.clone();
-        let rehearsal = register.plan(rehearsed(Action::Sync(listed("root c")).into())).unwrap();
+        let rehearsal = register.plan(rehearsed(Action::Sync(listed("root b c")).into())).unwrap();
         assert_eq!((register.values(), register.next_id), (before.values(), before.next_id));
         register.now = before.now;
-        let mut done = register.plan(Action::Sync(listed("root c"))).unwrap();
+        let mut done = register.plan(Action::Sync(listed("root b c"))).unwrap();
         done.answer.plan.clone_from(&rehearsal.answer.plan);
         assert_eq!(done, rehearsal);
     }
@@ -176,16 +176,16 @@ fn a_rehearsal_answers_the_same_changes_nothing_and_takes_no_id() {
 fn a_plan_is_done_only_if_it_would_still_do_the_same() {
     let planned = |plan: &Option<String>| Command {
         options: Options { validate_only: false, plan: plan.clone() },
-        ..Action::Sync(listed("root c")).into()
+        ..Action::Sync(listed("root b c")).into()
     };
     let mut register = Register::with("a b");
-    let plan = register.answer(rehearsed(Action::Sync(listed("root c")).into())).plan;
+    let plan = register.answer(rehearsed(Action::Sync(listed("root b c")).into())).plan;
     let before = register.values();
     register.sync("root a b d");
     assert_eq!(register.refused(planned(&plan)), Reason::PlanStale);
     assert_eq!(register.active(), "a b d root");
     let mut untouched = Register::with("a b");
     assert_eq!(untouched.values(), before);
-    assert_eq!(items(&untouched.answer(planned(&plan))), "root Unchanged, c Created, a Removed, b Removed");
+    assert_eq!(items(&untouched.answer(planned(&plan))), "root Unchanged, b Unchanged, c Created, a Removed");
     assert_eq!(untouched.refused(planned(&plan)), Reason::PlanStale);
 }

@@ -1,12 +1,12 @@
 //! Auth clients.
 
-use muster_proto::{Text, VdomName};
+use muster_proto::{Text, Timestamp, VdomName};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 use super::device::{tombstone, tombstone_text};
-use super::entity::{Entity, SqliteQuery, optional_hash, parse, time};
+use super::entity::{Entity, SqliteQuery, optional_hash, optional_time, parse, time};
 use crate::registry::{AuthClient, AuthClientId, OwnerId, RealmId};
 
 impl Entity for AuthClient {
@@ -23,10 +23,11 @@ impl Entity for AuthClient {
         "updated_at",
         "deleted_at",
         "tombstone",
+        "removed_at",
     ];
     const CONFLICT: &'static str = " ON CONFLICT (id) DO UPDATE SET owner_id = excluded.owner_id, vdom = excluded.vdom, \
         realm_id = excluded.realm_id, alias = excluded.alias, users = excluded.users, users_digest = excluded.users_digest, \
-        updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, tombstone = excluded.tombstone";
+        updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, tombstone = excluded.tombstone, removed_at = excluded.removed_at";
 
     fn bind<'q>(&'q self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
         query
@@ -42,6 +43,7 @@ impl Entity for AuthClient {
             .bind(self.updated_at.micros())
             .bind(self.deleted.as_ref().map(|tombstone| tombstone.at.micros()))
             .bind(self.deleted.as_deref().map(tombstone_text))
+            .bind(self.removed_at.map(Timestamp::micros))
     }
 
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -56,6 +58,7 @@ impl Entity for AuthClient {
             created_at: time(row, 7)?,
             updated_at: time(row, 8)?,
             deleted: tombstone(row, 9, 10, "auth_client")?,
+            removed_at: optional_time(row, 11)?,
         })
     }
 }

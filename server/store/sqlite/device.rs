@@ -29,13 +29,15 @@ impl Entity for Device {
         "cluster_id",
         "realm_id",
         "key_hash",
+        "disputed",
     ];
     const CONFLICT: &'static str = " ON CONFLICT (id) DO UPDATE SET model = excluded.model, hostname = excluded.hostname, \
         firmware = excluded.firmware, generation = excluded.generation, digest = excluded.digest, updated_at = excluded.updated_at, \
         deleted_at = excluded.deleted_at, tombstone = excluded.tombstone, \
         last_seen_at = max(device.last_seen_at, excluded.last_seen_at), \
         contacts = CASE WHEN excluded.deleted_at IS NULL THEN 0 ELSE device.contacts END, \
-        cluster_id = excluded.cluster_id, realm_id = excluded.realm_id, key_hash = excluded.key_hash";
+        cluster_id = excluded.cluster_id, realm_id = excluded.realm_id, key_hash = excluded.key_hash, \
+        disputed = excluded.disputed";
 
     fn bind<'q>(&'q self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
         let [model, hostname, firmware] = self.info.texts();
@@ -56,6 +58,7 @@ impl Entity for Device {
             .bind(self.cluster.map(|cluster| cluster.0))
             .bind(self.realm.map(|realm| realm.0))
             .bind(self.key_hash.as_ref().map(<[u8; 32]>::as_slice))
+            .bind(self.disputed)
     }
 
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -78,6 +81,7 @@ impl Entity for Device {
             cluster: row.try_get::<Option<i64>, _>(13)?.map(ClusterId),
             realm: row.try_get::<Option<i64>, _>(14)?.map(RealmId),
             key_hash: optional_hash(row, 15, "device", "key_hash")?,
+            disputed: row.try_get(16)?,
         })
     }
 }
@@ -119,15 +123,20 @@ fn read_tombstone(at: Timestamp, text: &str) -> Option<Tombstone> {
 
 impl Entity for Cluster {
     const TABLE: &'static str = "cluster";
-    const COLUMNS: &'static [&'static str] = &["id", "name", "epoch", "created_at", "updated_at", "deleted_at"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "name", "epoch", "primary_serial", "listed", "created_at", "updated_at", "deleted_at"];
     const CONFLICT: &'static str = " ON CONFLICT (id) DO UPDATE SET name = excluded.name, epoch = excluded.epoch, \
-        updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+        primary_serial = excluded.primary_serial, listed = excluded.listed, updated_at = excluded.updated_at, \
+        deleted_at = excluded.deleted_at";
 
     fn bind<'q>(&'q self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
+        let listed: Vec<&str> = self.listed.iter().map(SerialNumber::as_str).collect();
         query
             .bind(self.id.0)
             .bind(self.name.as_str())
             .bind(self.epoch)
+            .bind(self.primary.as_str())
+            .bind(listed.join(" "))
             .bind(self.created_at.micros())
             .bind(self.updated_at.micros())
             .bind(self.deleted_at.map(Timestamp::micros))
@@ -135,14 +144,22 @@ impl Entity for Cluster {
 
     /// Its members are rows of `device`.
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        let text: &str = row.try_get(4)?;
+        let listed = text.split_whitespace().map(str::parse).collect::<Result<_, _>>();
         Ok(Self {
             id: ClusterId(row.try_get(0)?),
             name: parse::<Text>(row, 1, "cluster", "name")?,
             epoch: row.try_get(2)?,
+            primary: parse::<SerialNumber>(row, 3, "cluster", "primary_serial")?,
             members: Vec::new(),
-            created_at: time(row, 3)?,
-            updated_at: time(row, 4)?,
-            deleted_at: optional_time(row, 5)?,
+            listed: listed.map_err(|_| StoreError::Inconsistent {
+                table: "cluster",
+                column: "listed",
+                value: text.to_owned(),
+            })?,
+            created_at: time(row, 5)?,
+            updated_at: time(row, 6)?,
+            deleted_at: optional_time(row, 7)?,
         })
     }
 }

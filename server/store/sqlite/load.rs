@@ -1,13 +1,15 @@
 //! Loading what a batch needs: one set-based query for each table.
 
 use muster_proto::{SerialNumber, UserKey};
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
-use crate::registry::{AuthClient, Cluster, Device, MemberRole, Needs, Realm, Settings, State, User, UserRef};
+use crate::registry::{
+    AdminToken, AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef,
+};
 
 /// A serial number as `device.serial` holds it.
 pub(super) fn serial(text: &str) -> Result<SerialNumber, StoreError> {
@@ -64,7 +66,9 @@ impl SqliteWriting {
         self.load_clusters(needs, state).await?;
         self.load_auth_clients(needs, state).await?;
         self.load_realms(needs, state).await?;
-        self.load_users(needs, state).await
+        self.load_users(needs, state).await?;
+        self.load_admin_tokens(needs, state).await?;
+        self.load_held(needs, state).await
     }
 
     async fn load_settings(&mut self, state: &mut State) -> Result<(), StoreError> {
@@ -79,6 +83,18 @@ impl SqliteWriting {
         let settings = Settings::read(&sqlx::query(AssertSqlSafe(text)).fetch_one(&mut self.connection).await?)?;
         self.recent.note_settings(&settings);
         state.settings.load((), Some(settings));
+        Ok(())
+    }
+
+    async fn load_admin_tokens(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if needs.admin_tokens {
+            let text = format!("SELECT {} FROM admin_token", AdminToken::columns());
+            for row in sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await? {
+                let token = AdminToken::read(&row)?;
+                state.admin_tokens.load(token.id, Some(token));
+            }
+            state.whole.admin_tokens = true;
+        }
         Ok(())
     }
 
@@ -107,13 +123,11 @@ impl SqliteWriting {
         let ids: Vec<i64> = needs.clusters.iter().map(|id| id.0).collect();
         for row in self.select::<Cluster, _>("id", &ids, |query, id| query.bind(id)).await? {
             let mut cluster = Cluster::read(&row)?;
-            let text = format!("SELECT {}, device.member_role FROM device WHERE cluster_id = ?", Device::columns());
+            let text = format!("SELECT {} FROM device WHERE cluster_id = ? ORDER BY serial", Device::columns());
             let members = sqlx::query(AssertSqlSafe(text)).bind(cluster.id.0).fetch_all(&mut self.connection).await?;
             for row in members {
                 let device = Device::read(&row)?;
-                let role: Option<i64> = row.try_get(Device::COLUMNS.len())?;
-                let role = if role == Some(1) { MemberRole::Primary } else { MemberRole::Secondary };
-                cluster.members.push((device.serial, role));
+                cluster.members.push(device.serial);
                 state.devices.load(device.serial, Some(device));
             }
             state.clusters.load(cluster.id, Some(cluster));
@@ -146,6 +160,11 @@ impl SqliteWriting {
         let names: Vec<_> = needs.realm_names.iter().collect();
         let mut rows = self.select::<Realm, _>("id", &unknown, |query, id| query.bind(id)).await?;
         rows.extend(self.select::<Realm, _>("name", &names, |query, name| query.bind(name.as_str())).await?);
+        if needs.quota_realms && !state.whole.quota_realms {
+            let text = format!("SELECT {} FROM realm WHERE user_quota IS NOT NULL", Realm::columns());
+            rows.extend(sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await?);
+            state.whole.quota_realms = true;
+        }
         for row in rows {
             let realm = Realm::read(&row)?;
             self.recent.note_realm(&realm);
@@ -153,6 +172,31 @@ impl SqliteWriting {
         }
         needs.realms.iter().for_each(|id| state.realms.load(*id, None));
         state.whole.realm_names.extend(needs.realm_names.iter().cloned());
+        Ok(())
+    }
+
+    /// Held removals are few: the connection remembers which owners have any, so that most syncs read nothing.
+    async fn load_held(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if needs.held.is_empty() && needs.held_ids.is_empty() {
+            return Ok(());
+        }
+        if self.recent.held().is_none() {
+            let text = "SELECT DISTINCT owner_id FROM held WHERE deleted_at IS NULL";
+            let owners: Vec<i64> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
+            self.recent.note_held(owners.into_iter().map(OwnerId).collect());
+        }
+        let owners = self.recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
+        let owners: Vec<i64> = owners.map(|owner| owner.0).collect();
+        let mut rows =
+            self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, |query, id| query.bind(id)).await?;
+        let ids: Vec<i64> = needs.held_ids.iter().map(|id| id.0).collect();
+        rows.extend(self.select::<Held, _>("id", &ids, |query, id| query.bind(id)).await?);
+        for row in rows {
+            let held = Held::read(&row)?;
+            state.held.load(held.id, Some(held));
+        }
+        needs.held_ids.iter().for_each(|id| state.held.load(*id, None));
+        state.whole.held.extend(&needs.held);
         Ok(())
     }
 

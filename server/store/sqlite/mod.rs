@@ -1,9 +1,11 @@
 //! The embedded store: one SQLite file, one connection that writes, a few that read.
 
+mod admin_token;
 mod audit;
 mod auth_client;
 mod device;
 mod entity;
+mod held;
 mod load;
 mod read;
 mod realm;
@@ -16,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_proto::Timestamp;
+use muster_proto::{SerialNumber, Timestamp};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
@@ -135,6 +137,8 @@ impl Writing for SqliteWriting {
         writes.write(state.auth_clients.changed());
         writes.write(state.users.changed());
         writes.write(state.user_refs.changed());
+        writes.write(state.admin_tokens.changed());
+        writes.write(state.held.changed());
         writes.write(audit.iter());
         let text = self.text(&writes);
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
@@ -155,7 +159,8 @@ impl Writing for SqliteWriting {
         for seen in seen.chunks(MAX_ROWS) {
             let count = round(seen.len());
             let mut text = String::from(
-                "UPDATE device SET last_seen_at = max(last_seen_at, seen.column2), contacts = contacts + seen.column3 FROM (",
+                "UPDATE device SET last_seen_at = max(last_seen_at, seen.column2), \
+                 contacts = contacts + CASE WHEN deleted_at IS NULL THEN 0 ELSE seen.column3 END FROM (",
             );
             values(&mut text, count, 3);
             text.push_str(
@@ -175,6 +180,12 @@ impl Writing for SqliteWriting {
         Ok(())
     }
 
+    async fn banned(&mut self) -> Result<Vec<SerialNumber>, StoreError> {
+        let text = "SELECT serial FROM device WHERE deleted_at IS NOT NULL AND json_extract(tombstone, '$.mode') = 2";
+        let serials: Vec<String> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
+        serials.iter().map(|serial| load::serial(serial)).collect()
+    }
+
     async fn has_admin_token(&mut self) -> Result<bool, StoreError> {
         let text = "SELECT EXISTS (SELECT 1 FROM admin_token)";
         Ok(sqlx::query_scalar(text).fetch_one(&mut self.connection).await?)
@@ -182,20 +193,24 @@ impl Writing for SqliteWriting {
 
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE admin_token SET revoked_at = $1 WHERE name = $2 AND hash <> $3 AND revoked_at IS NULL")
-            .bind(now.micros())
-            .bind(name)
-            .bind(hash.as_slice())
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query(
-            "INSERT INTO admin_token (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+            "UPDATE admin_token SET deleted_at = $1 WHERE display_name = $2 AND hash <> $3 AND deleted_at IS NULL",
+        )
+        .bind(now.micros())
+        .bind(name)
+        .bind(hash.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO admin_token (id, hash, display_name, created_at) SELECT next_id, $1, $2, $3 FROM register WHERE true \
+                ON CONFLICT (hash) DO NOTHING",
         )
         .bind(hash.as_slice())
         .bind(name)
         .bind(now.micros())
         .execute(&mut *transaction)
         .await?;
+        sqlx::query("UPDATE register SET next_id = next_id + 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 }

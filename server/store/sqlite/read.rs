@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
-use muster_proto::{Pattern, SerialNumber};
+use muster_proto::{Pattern, SerialNumber, Timestamp};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, Reading, StoreError};
 use super::entity::{Entity, parse};
-use crate::registry::{AuthClient, Device};
+use super::load;
+use crate::registry::{AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ struct List {
     table: &'static str,
     /// The column behind each field that may be compared or ordered by.
     fields: &'static [(&'static str, &'static str)],
+    /// What holds of rows in some realms, whose ids stand in the place of `{}`. Nothing of a list without realms is in any.
+    in_realms: Option<&'static str>,
 }
 
 impl List {
@@ -71,6 +74,10 @@ impl List {
         let mut conditions: Vec<String> = query.filter.iter().map(|comparison| self.condition(comparison)).collect();
         if !query.show_deleted {
             conditions.push(format!("{}.deleted_at IS NULL", self.table));
+        }
+        if let Some(realms) = &query.realms {
+            let ids: Vec<String> = realms.iter().map(i64::to_string).collect();
+            conditions.push(self.in_realms.map_or_else(|| "0".to_owned(), |text| text.replace("{}", &ids.join(", "))));
         }
         let clause = |conditions: &[String]| {
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
@@ -95,28 +102,43 @@ impl List {
 
     fn condition(&self, comparison: &Comparison) -> String {
         let column = self.column(comparison.field);
+        // The auth clients of a cluster are found by the serial number of any member, and an index serves it.
+        let (column, end) = match column {
+            OWNER_SERIAL => (BY_SERIAL, ")"),
+            BY_MEMBER => (BY_MEMBER, ")"),
+            column => (column, ""),
+        };
         match comparison.pattern {
-            Pattern::Exact(_) => format!("{column} = ?"),
-            Pattern::Prefix(_) => format!("{column} BETWEEN ? AND ?"),
+            Pattern::Exact(_) => format!("{column} = ?{end}"),
+            Pattern::Prefix(_) => format!("{column} BETWEEN ? AND ?{end}"),
         }
     }
 }
 
-const AUTH_CLIENTS_FROM: &str =
-    "auth_client JOIN device ON device.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
+/// An auth client belongs to a device, to a cluster, or to neither.
+const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
+    LEFT JOIN cluster ON cluster.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
+/// The serial number of the device, or of the primary of the cluster.
+const OWNER_SERIAL: &str = "coalesce(device.serial, cluster.primary_serial, '')";
+/// How an auth client is found by the serial number of its device, or of any member of its cluster.
+const BY_SERIAL: &str = "auth_client.owner_id IN (SELECT coalesce(cluster_id, id) FROM device WHERE serial";
 
 /// The columns of [`auth_client_row`], in its order.
 fn auth_client_columns() -> String {
-    format!("{}, device.serial, realm.name", AuthClient::columns())
+    format!("{}, {OWNER_SERIAL}, realm.name, cluster.id, cluster.name", AuthClient::columns())
 }
 
 /// An auth client with its device and its realm.
 fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
     let behind = AuthClient::COLUMNS.len();
+    let id: Option<i64> = row.try_get(behind + 2)?;
+    let name: Option<String> = row.try_get(behind + 3)?;
+    let has_serial = !row.try_get::<&str, _>(behind)?.is_empty();
     Ok(AuthClientRow {
         client: AuthClient::read(row)?,
-        serial: parse::<SerialNumber>(row, behind, "device", "serial")?,
+        serial: has_serial.then(|| parse::<SerialNumber>(row, behind, "device", "serial")).transpose()?,
         realm: row.try_get(behind + 1)?,
+        cluster: id.map(|id| (ClusterId(id), name.unwrap_or_default())),
     })
 }
 
@@ -125,9 +147,14 @@ fn auth_clients() -> List {
         columns: auth_client_columns(),
         from: AUTH_CLIENTS_FROM,
         table: "auth_client",
-        fields: &[("serial_number", "device.serial"), ("vdom", "auth_client.vdom"), ("realm", "realm.name")],
+        fields: &[("serial_number", OWNER_SERIAL), ("vdom", "auth_client.vdom"), ("realm", "realm.name")],
+        in_realms: Some("auth_client.realm_id IN ({})"),
     }
 }
+
+/// A device is in the realms of its auth clients, deleted ones too.
+const DEVICE_IN_REALMS: &str = "EXISTS (SELECT 1 FROM auth_client WHERE auth_client.owner_id = coalesce(device.cluster_id, device.id) \
+    AND auth_client.realm_id IN ({}))";
 
 fn devices() -> List {
     List {
@@ -140,7 +167,56 @@ fn devices() -> List {
             ("hostname", "device.hostname"),
             ("firmware", "device.firmware"),
         ],
+        in_realms: Some(DEVICE_IN_REALMS),
     }
+}
+
+fn admin_tokens() -> List {
+    List {
+        columns: AdminToken::columns(),
+        from: "admin_token",
+        table: "admin_token",
+        fields: &[("display_name", "admin_token.display_name")],
+        in_realms: None,
+    }
+}
+
+/// The serial numbers of the members, with blanks between them, in their order.
+const MEMBERS: &str = "(SELECT coalesce(group_concat(serial, ' '), '') FROM \
+    (SELECT serial FROM device WHERE device.cluster_id = cluster.id ORDER BY serial))";
+/// Whether a device with a serial number is a member.
+const BY_MEMBER: &str = "cluster.id IN (SELECT cluster_id FROM device WHERE cluster_id IS NOT NULL AND serial";
+
+fn clusters() -> List {
+    List {
+        columns: format!("{}, {MEMBERS}", Cluster::columns()),
+        from: "cluster",
+        table: "cluster",
+        fields: &[("display_name", "cluster.name"), ("serial_number", BY_MEMBER)],
+        in_realms: None,
+    }
+}
+
+fn held_removals() -> List {
+    List {
+        columns: Held::columns(),
+        from: "held",
+        table: "held",
+        fields: &[
+            ("serial_number", "coalesce(held.serial, '')"),
+            ("vdom", "held.vdom"),
+            ("requested_by", "held.requested_by"),
+            ("decided_by", "held.decided_by"),
+        ],
+        in_realms: None,
+    }
+}
+
+fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
+    let mut cluster = Cluster::read(row)?;
+    let members: &str = row.try_get(Cluster::COLUMNS.len())?;
+    cluster.members = members.split_whitespace().map(load::serial).collect::<Result<_, _>>()?;
+    Ok(cluster)
 }
 
 #[async_trait]
@@ -162,7 +238,7 @@ impl Reading for SqliteReading {
         let query = match name {
             AuthClientName::Id(id) => sqlx::query(AssertSqlSafe(format!("{select} WHERE auth_client.id = ?"))).bind(id),
             AuthClientName::Vdom(serial, vdom) => {
-                sqlx::query(AssertSqlSafe(format!("{select} WHERE device.serial = ? AND auth_client.vdom = ?")))
+                sqlx::query(AssertSqlSafe(format!("{select} WHERE {BY_SERIAL} = ?) AND auth_client.vdom = ?")))
                     .bind(serial.to_string())
                     .bind(vdom.to_string())
             }
@@ -175,13 +251,57 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
+    async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
+        let (page, total) = self.list(&clusters(), query).await?;
+        Ok((page.iter().map(cluster_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError> {
+        let text = format!("SELECT {}, {MEMBERS} FROM cluster WHERE id = ?", Cluster::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(cluster_row).transpose()
+    }
+
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
     }
 
-    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<String>, StoreError> {
-        let text = "SELECT name FROM admin_token WHERE hash = ? AND revoked_at IS NULL";
-        Ok(sqlx::query_scalar(text).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?)
+    async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE hash = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(token_hash.to_vec()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn admin_token(&self, id: AdminTokenId) -> Result<Option<AdminToken>, StoreError> {
+        let text = format!("SELECT {} FROM admin_token WHERE id = ?", AdminToken::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(AdminToken::read).transpose()
+    }
+
+    async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
+        let (page, total) = self.list(&admin_tokens(), query).await?;
+        Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {
+        let text = format!("SELECT {} FROM held WHERE id = ?", Held::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&self.pool).await?;
+        found.as_ref().map(Held::read).transpose()
+    }
+
+    async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError> {
+        let (page, total) = self.list(&held_removals(), query).await?;
+        Ok((page.iter().map(Held::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError> {
+        // Those that stand are few, whatever their number in the past.
+        let text = format!(
+            "SELECT {} FROM held WHERE deleted_at IS NULL AND state = 1 AND expires_at <= ? ORDER BY id LIMIT ?",
+            Held::columns()
+        );
+        let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
+        rows.iter().map(Held::read).collect()
     }
 }

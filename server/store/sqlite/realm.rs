@@ -5,15 +5,26 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
-use super::entity::{Entity, SqliteQuery, optional_time, parse, time};
+use super::entity::{Entity, SqliteQuery, optional_hash, optional_time, parse, time};
 use crate::registry::{Realm, RealmId, Settings};
 
 impl Entity for Realm {
     const TABLE: &'static str = "realm";
-    const COLUMNS: &'static [&'static str] =
-        &["id", "name", "description", "user_quota", "users", "created_at", "updated_at", "deleted_at"];
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "description",
+        "user_quota",
+        "users",
+        "clients",
+        "request",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    ];
     const CONFLICT: &'static str = " ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description, \
-        user_quota = excluded.user_quota, users = excluded.users, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+        user_quota = excluded.user_quota, users = excluded.users, clients = excluded.clients, \
+        updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
 
     fn bind<'q>(&'q self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
         query
@@ -22,6 +33,8 @@ impl Entity for Realm {
             .bind(self.description.as_str())
             .bind(self.user_quota)
             .bind(self.users)
+            .bind(self.clients)
+            .bind(self.request.as_ref().map(<[u8; 32]>::as_slice))
             .bind(self.created_at.micros())
             .bind(self.updated_at.micros())
             .bind(self.deleted_at.map(Timestamp::micros))
@@ -34,9 +47,11 @@ impl Entity for Realm {
             description: parse::<Text>(row, 2, "realm", "description")?,
             user_quota: row.try_get(3)?,
             users: row.try_get(4)?,
-            created_at: time(row, 5)?,
-            updated_at: time(row, 6)?,
-            deleted_at: optional_time(row, 7)?,
+            clients: row.try_get(5)?,
+            request: optional_hash(row, 6, "realm", "request")?,
+            created_at: time(row, 7)?,
+            updated_at: time(row, 8)?,
+            deleted_at: optional_time(row, 9)?,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use muster_proto::SerialNumber;
 
-use crate::registry::{Device, Realm, RealmId, Settings, State};
+use crate::registry::{Device, OwnerId, Realm, RealmId, Settings, State};
 
 /// How many devices are remembered as a whole, about 300 bytes each.
 const DEVICES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -21,6 +21,8 @@ pub(super) struct Recent {
     devices: LruCache<SerialNumber, Device>,
     realms: LruCache<RealmId, Realm>,
     settings: Option<Settings>,
+    /// The owners of whom removals are held; `None` if that must be read.
+    held: Option<HashSet<OwnerId>>,
 }
 
 /// What is remembered of a device.
@@ -36,7 +38,7 @@ pub(super) enum Memory {
 impl Recent {
     /// Remembers these serial numbers, and nothing else yet.
     pub(super) fn new(known: HashSet<SerialNumber>) -> Self {
-        Self { known, devices: LruCache::new(DEVICES), realms: LruCache::new(REALMS), settings: None }
+        Self { known, devices: LruCache::new(DEVICES), realms: LruCache::new(REALMS), settings: None, held: None }
     }
 
     /// What is remembered of a device.
@@ -56,6 +58,16 @@ impl Recent {
     /// The settings, if they are remembered.
     pub(super) fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()
+    }
+
+    /// The owners of whom removals are held, if they are remembered.
+    pub(super) fn held(&self) -> Option<&HashSet<OwnerId>> {
+        self.held.as_ref()
+    }
+
+    /// Notes the owners of whom removals are held.
+    pub(super) fn note_held(&mut self, owners: HashSet<OwnerId>) {
+        self.held = Some(owners);
     }
 
     /// Notes a device that was read, or committed.
@@ -79,6 +91,10 @@ impl Recent {
         state.devices.changed().for_each(|device| self.note(device));
         state.realms.changed().for_each(|realm| self.note_realm(realm));
         state.settings.changed().for_each(|settings| self.note_settings(settings));
+        if let Some(owners) = &mut self.held {
+            // One of whom nothing is held any more costs a query, and no more.
+            owners.extend(state.held.changed().filter(|held| held.state.stands()).map(|held| held.on.owner()));
+        }
     }
 
     /// Forgets what things are like: it is not certain what a failed commit left behind. New serial numbers may be in the database too.
@@ -86,6 +102,7 @@ impl Recent {
         self.devices.clear();
         self.realms.clear();
         self.settings = None;
+        self.held = None;
         self.known.extend(state.devices.changed().map(|device| device.serial));
     }
 }

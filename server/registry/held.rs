@@ -1,0 +1,396 @@
+//! The removal guard: removals that are more than a device may ask for in one go wait for a confirmation, or for an admin (design, section 7).
+//!
+//! A [`Held`] set is what one sync would have removed. At most one stands for each list (the VDOMs of an owner, the users of an auth client):
+//! the next sync of that list finds it again if it would remove the same, and withdraws it if it would not. Nothing is removed before the device gives the
+//! token of exactly this set back, or an admin approves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use muster_proto::{Reason, SerialNumber, Timestamp, UserKey, Username, VdomName};
+use sha2::{Digest as _, Sha256};
+
+use super::answer::Notice;
+use super::auth_client::later;
+use super::delete::remove;
+use super::users::detach;
+use super::{
+    Answer, AuthClient, Change, Context, HeldId, Item, Name, Outcome, OwnerId, Planned, Record, Refusal, State, Stop,
+    Subject, Tombstone, UserItem,
+};
+
+/// How long a set waits: a long weekend, and a day to look into it.
+pub const HELD_FOR: Duration = Duration::from_hours(5 * 24);
+/// How many names the audit log keeps of one set.
+const NAMED: usize = 100;
+
+/// Which list a removal was asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HeldOn {
+    /// The VDOMs of a device or cluster.
+    Vdoms(OwnerId),
+    /// The users of one auth client.
+    Users(OwnerId, VdomName),
+}
+
+impl HeldOn {
+    /// Whose list it is.
+    #[must_use]
+    pub const fn owner(self) -> OwnerId {
+        match self {
+            Self::Vdoms(owner) | Self::Users(owner, _) => owner,
+        }
+    }
+}
+
+/// What became of a held set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum HeldState {
+    /// It waits.
+    Pending = 1,
+    /// An admin said no. It stands as long as the device asks for the same, so that nobody is asked again.
+    Rejected = 2,
+    /// The device confirmed it, and it was removed.
+    Confirmed = 3,
+    /// An admin approved it, and it was removed.
+    Approved = 4,
+    /// The device asked for something else since, or went.
+    Withdrawn = 5,
+    /// Nobody decided in time; nothing was removed.
+    Expired = 6,
+}
+
+impl HeldState {
+    /// Whether the device is still refused what it asks for.
+    #[must_use]
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Pending | Self::Rejected)
+    }
+
+    /// The state in a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "held",
+            Self::Rejected => "rejected",
+            Self::Confirmed => "confirmed",
+            Self::Approved => "approved",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state that a database holds.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Pending),
+            2 => Some(Self::Rejected),
+            3 => Some(Self::Confirmed),
+            4 => Some(Self::Approved),
+            5 => Some(Self::Withdrawn),
+            6 => Some(Self::Expired),
+            _ => None,
+        }
+    }
+}
+
+/// A set of removals that waits, or waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its id.
+    pub id: HeldId,
+    /// Which list it is of.
+    pub on: HeldOn,
+    /// The device that asked, if it was one.
+    pub serial: Option<SerialNumber>,
+    /// What would go, in ascending order: names of VDOMs, or keys of users.
+    pub names: Arc<[Box<str>]>,
+    /// What became of it.
+    pub state: HeldState,
+    /// Who asked, as in "device:FG101FTK19002788".
+    pub by: Box<str>,
+    /// Who decided; empty while nobody has.
+    pub decided_by: Box<str>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Held {
+    /// What the device gives back to confirm it: of this set, and of no other.
+    #[must_use]
+    pub fn token(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.id.0.to_be_bytes());
+        for name in &*self.names {
+            hasher.update(&**name);
+            hasher.update([0]);
+        }
+        let hash: [u8; 32] = hasher.finalize().into();
+        format!("c{}", HEXLOWER.encode(hash.get(..16).unwrap_or(&hash)))
+    }
+
+    /// When it ends if nobody decides.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.created_at.plus(HELD_FOR)
+    }
+
+    /// Whether it waits and its time has passed.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == HeldState::Pending && self.expires_at() <= now
+    }
+}
+
+/// What a sync would remove.
+#[derive(Debug)]
+pub(super) struct Removals<'a> {
+    /// Of which list.
+    pub(super) on: HeldOn,
+    /// The device that asks, if it is one.
+    pub(super) serial: Option<SerialNumber>,
+    /// What would go, in ascending order; empty if nothing would.
+    pub(super) names: Vec<Box<str>>,
+    /// Whether that is more than may go in one sync.
+    pub(super) beyond: bool,
+    /// What the caller confirms.
+    pub(super) token: Option<&'a str>,
+}
+
+/// Whether a sync may remove what it would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// It may, or there is nothing to remove.
+    Go,
+    /// It may not; each of its removals ends so. The notice goes into the answer.
+    Stay(Outcome, Reason, Notice),
+}
+
+/// Rules on the removals of a sync, and keeps the books of what is held. To be asked by every full list, also by one that removes nothing: what
+/// it no longer asks for is withdrawn.
+pub(super) fn rule(
+    state: &mut State,
+    removals: Removals<'_>,
+    records: &mut Vec<Record>,
+    context: &mut Context<'_>,
+) -> Result<Ruling, Stop> {
+    let Removals { on, serial, names, beyond, token } = removals;
+    let standing = state.held_on(on)?.cloned();
+    let same = standing.filter(|held| *held.names == *names && !held.is_overdue(context.now));
+    let Some(held) = same else {
+        let fate = |held: &Held| if held.is_overdue(context.now) { HeldState::Expired } else { HeldState::Withdrawn };
+        if let Some((id, fate)) = state.held_on(on)?.map(|held| (held.id, fate(held))) {
+            decide(state, id, fate, records, context);
+        }
+        if names.is_empty() || (!beyond && token.is_none()) {
+            return Ok(Ruling::Go);
+        }
+        // A token is of one set alone. Whoever confirms another one does not mean this.
+        let reason = if token.is_some() { Reason::ConfirmTokenMismatch } else { Reason::RemovalHeld };
+        return Ok(Ruling::Stay(Outcome::Held, reason, hold(state, on, serial, names, records, context)));
+    };
+    let notice = Notice { id: held.id, token: held.token(), expires_at: held.expires_at(), is_new: false };
+    if held.state == HeldState::Rejected {
+        return Ok(Ruling::Stay(Outcome::Refused, Reason::RemovalRejected, notice));
+    }
+    match token {
+        Some(token) if token == notice.token => {
+            decide(state, held.id, HeldState::Confirmed, records, context);
+            Ok(Ruling::Go)
+        }
+        Some(_) => Ok(Ruling::Stay(Outcome::Held, Reason::ConfirmTokenMismatch, notice)),
+        None => Ok(Ruling::Stay(Outcome::Held, Reason::RemovalHeld, notice)),
+    }
+}
+
+/// Withdraws whatever is held of this list: it was reported in full again, or has gone.
+pub(super) fn withdraw(
+    state: &mut State,
+    on: HeldOn,
+    records: &mut Vec<Record>,
+    context: &Context<'_>,
+) -> Result<(), Stop> {
+    if let Some(id) = state.held_on(on)?.map(|held| held.id) {
+        decide(state, id, HeldState::Withdrawn, records, context);
+    }
+    Ok(())
+}
+
+/// Withdraws whatever is held of the lists of an owner that goes.
+pub(super) fn withdraw_all(
+    state: &mut State,
+    owner: OwnerId,
+    records: &mut Vec<Record>,
+    context: &Context<'_>,
+) -> Result<(), Stop> {
+    for id in state.held_of(owner)? {
+        decide(state, id, HeldState::Withdrawn, records, context);
+    }
+    Ok(())
+}
+
+fn hold(
+    state: &mut State,
+    on: HeldOn,
+    serial: Option<SerialNumber>,
+    names: Vec<Box<str>>,
+    records: &mut Vec<Record>,
+    context: &mut Context<'_>,
+) -> Notice {
+    let held = Held {
+        id: HeldId(context.id()),
+        on,
+        serial,
+        names: names.into(),
+        state: HeldState::Pending,
+        by: context.caller.into(),
+        decided_by: Box::default(),
+        created_at: context.now,
+        updated_at: context.now,
+    };
+    let mut named: Vec<&str> = held.names.iter().take(NAMED).map(|name| &**name).collect();
+    let more = format!("and {} more", held.names.len().saturating_sub(NAMED));
+    if held.names.len() > NAMED {
+        named.push(&more);
+    }
+    let removals = Change::value("removals", "", named.join(", "));
+    note(records, held.id, vec![Change::state(Subject::Itself, "", HeldState::Pending.as_str()), removals]);
+    let notice = Notice { id: held.id, token: held.token(), expires_at: held.expires_at(), is_new: true };
+    state.held.put(held.id, held);
+    notice
+}
+
+/// Notes what becomes of a set.
+pub(super) fn decide(state: &mut State, id: HeldId, fate: HeldState, records: &mut Vec<Record>, context: &Context<'_>) {
+    let Some(held) = state.held.change(&id) else { return };
+    note(records, id, vec![Change::state(Subject::Itself, held.state.as_str(), fate.as_str())]);
+    held.state = fate;
+    held.decided_by = context.caller.into();
+    held.updated_at = later(held.updated_at, context.now);
+}
+
+fn note(records: &mut Vec<Record>, id: HeldId, changes: Vec<Change>) {
+    let name = Name::Resource(format!("heldRemovals/{}", id.0).into());
+    records.push(Record { about: id.0, name, generation: 0, changes });
+}
+
+/// An admin approves what is held: it is removed as if the device had confirmed it.
+pub(super) fn approve(state: &mut State, id: HeldId, context: &Context<'_>) -> Result<Planned, Stop> {
+    let Some(held) = open(state, id, HeldState::Approved, context)? else { return Ok(decided()) };
+    let mut planned = Planned::unchanged(Answer::new(Outcome::Updated));
+    decide(state, id, HeldState::Approved, &mut planned.records, context);
+    match held.on {
+        HeldOn::Vdoms(owner) => remove_vdoms(state, &held, owner, &mut planned, context)?,
+        HeldOn::Users(owner, vdom) => remove_users(state, &held, owner, vdom, &mut planned, context)?,
+    }
+    Ok(planned)
+}
+
+/// An admin decides that what is held stays.
+pub(super) fn reject(state: &mut State, id: HeldId, context: &Context<'_>) -> Result<Planned, Stop> {
+    if open(state, id, HeldState::Rejected, context)?.is_none() {
+        return Ok(decided());
+    }
+    let mut planned = Planned::unchanged(Answer::new(Outcome::Updated));
+    decide(state, id, HeldState::Rejected, &mut planned.records, context);
+    Ok(planned)
+}
+
+/// Ends what nobody decided in time.
+pub(super) fn expire(state: &mut State, id: HeldId, context: &Context<'_>) -> Result<Planned, Stop> {
+    let mut planned = Planned::unchanged(Answer::new(Outcome::Unchanged));
+    if state.held(id)?.is_some_and(|held| held.is_overdue(context.now)) {
+        planned.answer.outcome = Outcome::Updated;
+        decide(state, id, HeldState::Expired, &mut planned.records, context);
+    }
+    Ok(planned)
+}
+
+/// A set that can be decided so; `None` if it was.
+fn open(state: &State, id: HeldId, fate: HeldState, context: &Context<'_>) -> Result<Option<Held>, Stop> {
+    let unknown = || Refusal::new(Reason::HeldRemovalUnknown, format!("there never was heldRemovals/{}", id.0));
+    let held = state.held(id)?.ok_or_else(unknown)?;
+    if held.state == fate {
+        return Ok(None);
+    }
+    if !held.state.stands() || held.is_overdue(context.now) {
+        let state = if held.state.stands() { HeldState::Expired } else { held.state };
+        let message = format!("heldRemovals/{} is {}", id.0, state.as_str());
+        return Err(Refusal::new(Reason::HeldRemovalClosed, message).into());
+    }
+    Ok(Some(held.clone()))
+}
+
+fn decided() -> Planned {
+    Planned::unchanged(Answer { reason: Some(Reason::AlreadyDecided), ..Answer::new(Outcome::Unchanged) })
+}
+
+fn remove_vdoms(
+    state: &mut State,
+    held: &Held,
+    owner: OwnerId,
+    planned: &mut Planned,
+    context: &Context<'_>,
+) -> Result<(), Stop> {
+    let mut changes = Vec::new();
+    for vdom in held.names.iter().filter_map(|name| name.parse::<VdomName>().ok()) {
+        let there = state.client(owner, vdom)?.is_some_and(AuthClient::is_active);
+        let (outcome, reason) =
+            if there { (Outcome::Removed, None) } else { (Outcome::Unchanged, Some(Reason::AlreadyDeleted)) };
+        planned.answer.items.push(Item { vdom, outcome, reason });
+        if there {
+            remove(state, owner, vdom, &Tombstone::evicted(context), context)?;
+            changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
+        }
+    }
+    // Only a device has VDOMs.
+    let Some(serial) = held.serial else { return Ok(()) };
+    if !changes.is_empty() {
+        state.seal(serial, context.now)?;
+    }
+    if let Some(device) = state.device(serial)? {
+        (planned.answer.generation, planned.answer.digest) = (device.generation, device.digest);
+        let of_device = Planned::about(planned.answer.clone(), device.id.0, Name::Device(serial), changes);
+        planned.records.extend(of_device.records);
+    }
+    Ok(())
+}
+
+fn remove_users(
+    state: &mut State,
+    held: &Held,
+    owner: OwnerId,
+    vdom: VdomName,
+    planned: &mut Planned,
+    context: &Context<'_>,
+) -> Result<(), Stop> {
+    let Some(client) = state.client(owner, vdom)?.map(|client| client.id) else { return Ok(()) };
+    let mut changes = Vec::new();
+    for name in &*held.names {
+        let key = UserKey::new(name);
+        let there = state.user_ref(client, &key)?.filter(|found| found.deleted_at.is_none());
+        let there = there.map(|found| found.attributes.username.clone());
+        let (username, outcome, reason) = match (there, name.parse::<Username>()) {
+            (Some(username), _) => (username, Outcome::Removed, None),
+            (None, Ok(username)) => (username, Outcome::Unchanged, Some(Reason::AlreadyDeleted)),
+            (None, Err(_)) => continue,
+        };
+        if outcome == Outcome::Removed {
+            detach(state, owner, vdom, &key, context)?;
+            changes.push(Change::state(Subject::User(vdom, username.clone()), "active", "deleted"));
+        }
+        planned.answer.users.push(UserItem { vdom, username, outcome, reason, detail: String::new() });
+    }
+    let name = match held.serial {
+        Some(serial) => Name::Device(serial),
+        None => Name::Resource(format!("authClients/{}", client.0).into()),
+    };
+    let of_client = Planned::about(planned.answer.clone(), client.0, name, changes);
+    planned.records.extend(of_client.records);
+    Ok(())
+}

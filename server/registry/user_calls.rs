@@ -1,0 +1,166 @@
+//! Calls about one user of an auth client: add, update, delete.
+
+use muster_proto::device::DeviceInfo;
+use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::{Reason, Username, VdomName};
+
+use super::contact::may_call;
+use super::report::Report;
+use super::users::{Respelled, Site, Tally, put, take};
+use super::{
+    After, Answer, Change, Context, Device, Name, Outcome, Planned, Record, Refusal, State, Stop, Subject, UserItem,
+    quota,
+};
+
+/// Makes sure that the auth client is in the register: first contact, a return, or just one more call. What came of that is in the plan.
+pub(super) fn arrive(
+    state: &mut State,
+    target: ClientTarget,
+    context: &mut Context<'_>,
+) -> Result<(Site, Planned), Stop> {
+    let ClientTarget { serial, vdom } = target;
+    let present = match state.device(serial)? {
+        Some(device) if device.is_active() => {
+            let owner = device.owner();
+            state.client(owner, vdom)?.filter(|client| client.is_active()).map(Site::from)
+        }
+        _ => None,
+    };
+    if let Some(site) = present {
+        let unchanged = Answer::new(Outcome::Unchanged);
+        return Ok((site, Planned::unchanged(unchanged)));
+    }
+    let mut report = Report::begin(state, serial, &DeviceInfo::default(), None, context)?;
+    if vdom != VdomName::ROOT {
+        report.add(VdomName::ROOT, context)?;
+    }
+    report.add(vdom, context)?;
+    let planned = report.end(context)?;
+    let refused = planned.answer.items.iter().find(|item| item.vdom == vdom);
+    if let Some(reason) =
+        refused.filter(|item| matches!(item.outcome, Outcome::Refused | Outcome::Held)).and_then(|it| it.reason)
+    {
+        return Err(
+            Refusal::new(reason, format!("{serial} may not have the auth client of VDOM {:?}", vdom.as_str())).into()
+        );
+    }
+    let owner = state.owner(serial)?;
+    let site = match owner {
+        Some(owner) => state.client(owner, vdom)?.map(Site::from),
+        None => None,
+    };
+    let missing = || Refusal::new(Reason::Internal, "what was made present is not there");
+    Ok((site.ok_or_else(missing)?, planned))
+}
+
+/// The auth client of a call that makes none.
+fn known(state: &State, target: ClientTarget) -> Result<Site, Stop> {
+    let ClientTarget { serial, vdom } = target;
+    let unknown = || Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"));
+    let device = state.device(serial)?.ok_or_else(unknown)?;
+    may_call(device)?;
+    let client = state
+        .client(device.owner(), vdom)?
+        .ok_or_else(|| Refusal::new(Reason::VdomUnknown, format!("{serial} never had a VDOM {:?}", vdom.as_str())))?;
+    if !client.is_active() {
+        let message = format!("the VDOM {:?} of {serial} is deleted, and its users with it", vdom.as_str());
+        return Err(Refusal::new(Reason::AuthClientDeleted, message).into());
+    }
+    Ok(client.into())
+}
+
+/// The answer about one user, and what is audited of it.
+fn finish(
+    state: &State,
+    target: ClientTarget,
+    site: Site,
+    item: UserItem,
+    changes: Vec<Change>,
+    mut planned: Planned,
+) -> Result<Planned, Stop> {
+    let (generation, digest) =
+        state.device(target.serial)?.map_or((0, [0; 32]), |it: &Device| (it.generation, it.digest));
+    planned.answer.outcome = item.outcome;
+    planned.answer.reason = item.reason;
+    (planned.answer.generation, planned.answer.digest) = (generation, digest);
+    planned.answer.users = vec![item];
+    if let Some(client) = state.client(site.owner, site.vdom)? {
+        planned.answer.after = After::AuthClient(client.clone());
+    }
+    if !changes.is_empty() {
+        let name = Name::Device(target.serial);
+        planned.records.push(Record { about: site.client.0, name, generation, changes });
+    }
+    Ok(planned)
+}
+
+/// A refusal that is about the one user that was named.
+fn refused(item: UserItem) -> Stop {
+    let reason = item.reason.unwrap_or(Reason::Internal);
+    Refusal::new(reason, format!("user {}: {}", item.username, item.detail)).into()
+}
+
+/// Puts a user on an auth client.
+pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    let (site, planned) = arrive(state, addition.target, context)?;
+    if let Some(client) = state.client(site.owner, site.vdom)? {
+        quota::may_have_users(state, client)?;
+    }
+    let (mut tally, mut changes) = (Tally::default(), Vec::new());
+    let item = put(state, site, &addition.user, Respelled::Refused, &mut tally, &mut changes, context)?;
+    if item.outcome == Outcome::Refused {
+        return Err(refused(item));
+    }
+    tally.count(state, site, context)?;
+    finish(state, addition.target, site, item, changes, planned)
+}
+
+fn unknown(target: ClientTarget, username: &Username) -> Stop {
+    let message = format!("the VDOM {:?} of {} has no user {username}", target.vdom.as_str(), target.serial);
+    Refusal::new(Reason::UserUnknown, message).into()
+}
+
+/// Changes what an auth client says of a user.
+pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    let site = known(state, update.target)?;
+    let key = update.username.key(state.settings().fold_usernames);
+    let found = state.user_ref(site.client, &key)?.filter(|found| found.deleted_at.is_none());
+    let Some(mut attributes) = found.map(|found| found.attributes.clone()) else {
+        return Err(unknown(update.target, &update.username));
+    };
+    attributes.username.clone_from(&update.username);
+    if let Some(email) = &update.email {
+        attributes.email.clone_from(email);
+    }
+    if let Some(mobile) = &update.mobile {
+        attributes.mobile.clone_from(mobile);
+    }
+    attributes.kind = update.kind.unwrap_or(attributes.kind);
+    attributes.active = update.active.unwrap_or(attributes.active);
+    let (mut tally, mut changes) = (Tally::default(), Vec::new());
+    let item = put(state, site, &attributes, Respelled::Refused, &mut tally, &mut changes, context)?;
+    if item.outcome == Outcome::Refused {
+        return Err(refused(item));
+    }
+    tally.count(state, site, context)?;
+    finish(state, update.target, site, item, changes, Planned::unchanged(Answer::new(Outcome::Unchanged)))
+}
+
+/// Takes a user off an auth client.
+pub(super) fn delete(state: &mut State, deletion: &UserDeletion, context: &Context<'_>) -> Result<Planned, Stop> {
+    let site = known(state, deletion.target)?;
+    let key = deletion.username.key(state.settings().fold_usernames);
+    let Some(username) = state.user_ref(site.client, &key)?.map(|found| found.attributes.username.clone()) else {
+        return Err(unknown(deletion.target, &deletion.username));
+    };
+    let (mut tally, mut changes) = (Tally::default(), Vec::new());
+    let gone = take(state, site, &key, &mut tally, context)?;
+    let (outcome, reason) =
+        if gone { (Outcome::Removed, None) } else { (Outcome::Unchanged, Some(Reason::AlreadyDeleted)) };
+    if gone {
+        changes.push(Change::state(Subject::User(site.vdom, username.clone()), "active", "deleted"));
+    }
+    tally.count(state, site, context)?;
+    let item = UserItem { vdom: site.vdom, username, outcome, reason, detail: String::new() };
+    finish(state, deletion.target, site, item, changes, Planned::unchanged(Answer::new(Outcome::Unchanged)))
+}

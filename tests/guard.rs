@@ -1,0 +1,155 @@
+//! The removal guard: a sync that would remove too much waits for a confirmation or for an admin.
+
+use muster_proto::Reason;
+use muster_proto::v1::{self, HeldRemovalKind, HeldRemovalState, Outcome};
+use muster_tests::requests::*;
+use muster_tests::{Muster, within};
+
+fn confirming(vdoms: &[&str], token: &str) -> v1::SyncRequest {
+    v1::SyncRequest { confirm_token: token.to_owned(), ..sync(A, vdoms) }
+}
+
+fn approve(name: &str) -> v1::ApproveHeldRemovalRequest {
+    v1::ApproveHeldRemovalRequest { name: name.to_owned(), ..Default::default() }
+}
+
+fn reject(name: &str) -> v1::RejectHeldRemovalRequest {
+    v1::RejectHeldRemovalRequest { name: name.to_owned(), ..Default::default() }
+}
+
+/// A device with the VDOMs root, a, b and c, of which a sync would remove three; and the notice that it got.
+async fn held(muster: &Muster) -> v1::HeldNotice {
+    let mut device = muster.device(A).devices();
+    device.register(register(A, &["a", "b", "c"])).await.unwrap();
+    let answer = device.sync(sync(A, &["root", "d"])).await.unwrap().into_inner();
+    let expected = ["root unchanged", "d created", "a held REMOVAL_HELD", "b held REMOVAL_HELD", "c held REMOVAL_HELD"];
+    assert_eq!(items(&answer.vdoms), expected);
+    assert_eq!(names(&muster.admin().get_device(A).await.vdoms), ["a", "b", "c", "d", "root"]);
+    answer.held.unwrap()
+}
+
+async fn list(muster: &Muster, show_deleted: bool) -> Vec<v1::HeldRemoval> {
+    let request = v1::ListHeldRemovalsRequest { show_deleted, ..Default::default() };
+    muster.admin().held_removals().list_held_removals(request).await.unwrap().into_inner().held_removals
+}
+
+async fn get(muster: &Muster, name: &str) -> v1::HeldRemoval {
+    let request = v1::GetHeldRemovalRequest { name: name.to_owned() };
+    muster.admin().held_removals().get_held_removal(request).await.unwrap().into_inner().held_removal.unwrap()
+}
+
+#[tokio::test]
+async fn the_device_confirms_what_was_held_and_nothing_else() {
+    let muster = Muster::start().await;
+    let notice = held(&muster).await;
+    let mut device = muster.device(A).devices();
+    // The same again is the same set, in the database once, and after a restart too.
+    let again = device.sync(sync(A, &["root", "d"])).await.unwrap().into_inner();
+    assert_eq!(again.held.as_ref(), Some(&notice));
+    let muster = muster.restart().await;
+    let mut device = muster.device(A).devices();
+    let again = device.sync(sync(A, &["root", "d"])).await.unwrap().into_inner();
+    assert_eq!((again.held.as_ref(), list(&muster, true).await.len()), (Some(&notice), 1));
+
+    let other = device.sync(confirming(&["root", "c", "d"], &notice.confirm_token)).await.unwrap().into_inner();
+    let expected = [
+        "root unchanged",
+        "c unchanged",
+        "d unchanged",
+        "a held CONFIRM_TOKEN_MISMATCH",
+        "b held CONFIRM_TOKEN_MISMATCH",
+    ];
+    assert_eq!(items(&other.vdoms), expected);
+    let notice = other.held.unwrap();
+    let done = device.sync(confirming(&["root", "c", "d"], &notice.confirm_token)).await.unwrap().into_inner();
+    assert_eq!(items(&done.vdoms)[3..], ["a removed", "b removed"]);
+    assert_eq!(names(&muster.admin().get_device(A).await.vdoms), ["c", "d", "root"]);
+    let states: Vec<_> = list(&muster, true).await.iter().map(v1::HeldRemoval::state).collect();
+    assert_eq!(states, [HeldRemovalState::Withdrawn, HeldRemovalState::Confirmed]);
+    assert!(list(&muster, false).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_admin_sees_what_is_held_and_approves_it() {
+    let muster = Muster::start().await;
+    let notice = held(&muster).await;
+    let [set] = &list(&muster, false).await[..] else { panic!("one is held") };
+    assert_eq!((&set.name, set.expire_time), (&notice.name, notice.expire_time));
+    assert_eq!((set.kind(), set.state()), (HeldRemovalKind::Vdoms, HeldRemovalState::Pending));
+    assert_eq!((set.serial_number.as_str(), set.requested_by.as_str()), (A, "device:FG101FTK19002788"));
+    assert_eq!((set.removals.join(" "), set.decided_by.as_str()), ("a b c".to_owned(), ""));
+
+    let mut admin = muster.admin().held_removals();
+    let only = v1::ApproveHeldRemovalRequest { validate_only: true, ..approve(&notice.name) };
+    let said = admin.approve_held_removal(only).await.unwrap().into_inner();
+    assert_eq!(items(&said.vdoms), ["a removed", "b removed", "c removed"]);
+    assert_eq!(get(&muster, &notice.name).await.state(), HeldRemovalState::Pending);
+    let planned = v1::ApproveHeldRemovalRequest { plan_id: said.plan_id, ..approve(&notice.name) };
+    let done = admin.approve_held_removal(planned).await.unwrap().into_inner();
+    assert_eq!((done.outcome(), items(&done.vdoms)), (Outcome::Updated, items(&said.vdoms)));
+    assert_eq!(names(&muster.admin().get_device(A).await.vdoms), ["d", "root"]);
+    let set = get(&muster, &notice.name).await;
+    assert_eq!((set.state(), set.decided_by.as_str()), (HeldRemovalState::Approved, "admin:first"));
+    let again = admin.approve_held_removal(approve(&notice.name)).await.unwrap().into_inner();
+    assert_eq!((again.outcome(), again.reason.as_str()), (Outcome::Unchanged, "ALREADY_DECIDED"));
+    let refusal = muster.refusal(admin.reject_held_removal(reject(&notice.name)).await).await;
+    assert_eq!(refusal.reason, Reason::HeldRemovalClosed);
+}
+
+#[tokio::test]
+async fn what_an_admin_rejects_stays_and_the_device_is_told() {
+    let muster = Muster::start().await;
+    let notice = held(&muster).await;
+    let mut admin = muster.admin().held_removals();
+    let only = v1::RejectHeldRemovalRequest { validate_only: true, ..reject(&notice.name) };
+    admin.reject_held_removal(only).await.unwrap();
+    assert_eq!(get(&muster, &notice.name).await.state(), HeldRemovalState::Pending);
+    let done = admin.reject_held_removal(reject(&notice.name)).await.unwrap().into_inner();
+    assert_eq!(done.outcome(), Outcome::Updated);
+    let mut device = muster.device(A).devices();
+    let answer = device.sync(confirming(&["root", "d"], &notice.confirm_token)).await.unwrap().into_inner();
+    assert_eq!(items(&answer.vdoms)[2], "a refused REMOVAL_REJECTED");
+    assert_eq!(list(&muster, false).await[0].state(), HeldRemovalState::Rejected);
+    // The device lists them again: nothing is held any more, and the digests agree.
+    let answer = device.sync(sync(A, &["root", "a", "b", "c", "d"])).await.unwrap().into_inner();
+    assert_eq!((answer.held, answer.digest), (None, digest_of([""; 3], &["root", "a", "b", "c", "d"])));
+    assert_eq!(get(&muster, &notice.name).await.state(), HeldRemovalState::Withdrawn);
+    let refusal = muster.refusal(admin.approve_held_removal(approve(&notice.name)).await).await;
+    assert_eq!(refusal.reason, Reason::HeldRemovalClosed);
+}
+
+#[tokio::test]
+async fn a_held_removal_that_never_was_is_not_found() {
+    let muster = Muster::start().await;
+    let mut admin = muster.admin().held_removals();
+    for (name, reason) in
+        [("heldRemovals/7", Reason::HeldRemovalUnknown), ("", Reason::NameMalformed), ("held/7", Reason::NameMalformed)]
+    {
+        let request = v1::GetHeldRemovalRequest { name: name.to_owned() };
+        assert_eq!(muster.refusal(admin.get_held_removal(request).await).await.reason, reason);
+        assert_eq!(muster.refusal(admin.approve_held_removal(approve(name)).await).await.reason, reason);
+        assert_eq!(muster.refusal(admin.reject_held_removal(reject(name)).await).await.reason, reason);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_stands_in_the_audit_log_and_in_the_feed() {
+    let muster = Muster::start().await;
+    let everything = v1::StreamDebugLogsRequest { follow: true, ..Default::default() };
+    let mut feed = muster.device(A).watch(everything).await;
+    let notice = held(&muster).await;
+    let event = feed.event(|event| event.message == format!("{} held", notice.name)).await;
+    assert_eq!(event.changes[1].after, "a, b, c");
+    let event = feed.event(|event| event.vdom == "b" && event.reason == "REMOVAL_HELD").await;
+    assert_eq!(event.message, "held");
+    let mut admin = muster.admin().held_removals();
+    within(admin.approve_held_removal(approve(&notice.name))).await.unwrap();
+    feed.event(|event| event.message == format!("{} approved", notice.name)).await;
+    let end = feed.event(|event| event.terminal && event.step == "ApproveHeldRemoval").await;
+    assert_eq!(end.message, "held removal updated, 3 removed");
+    let audit = muster.database().audit().await;
+    let approved = audit.iter().filter(|row| row.method == "ApproveHeldRemoval" && row.caller == "admin:first");
+    let changes: Vec<_> = approved.map(|row| row.changes.as_str()).collect();
+    assert_eq!(changes.len(), 2, "one row of the held removal, and one of the device: {changes:?}");
+    assert!(changes[0].contains(r#""before":"held","after":"approved""#), "{changes:?}");
+}
