@@ -235,9 +235,9 @@ async fn exec(
         let cloud = reach(arguments, dir, &device)?;
         if step.filter.is_none() {
             out.write_all(&std::mem::take(&mut shown))?;
-            exit = exit.max(console::talk(effect, &cloud, &device, &mut None, rng, (out, err)).await?);
+            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (out, err)).await?);
         } else {
-            exit = exit.max(console::talk(effect, &cloud, &device, &mut None, rng, (&mut shown, err)).await?);
+            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (&mut shown, err)).await?);
         }
     }
     match &step.filter {

@@ -1,19 +1,19 @@
 //! What the box says to the service, and what is shown of the answer: first what FortiOS prints, then why, and what to do.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use muster_proto::{printable, v1};
 use rand::Rng;
-use tonic::Code;
+use tonic::{Code, Request, Response, Status};
 
+use crate::call::{self, Client};
 use crate::cli::Exit;
 use crate::connect::Dialer;
 use crate::device::Device;
 use crate::failure::CallError;
+use crate::render;
 use crate::shell::session::Update;
-use crate::{render, update};
 
 /// The service, as one box reaches it.
 #[derive(Clone, Debug)]
@@ -40,19 +40,19 @@ impl Cloud {
             return Ok(exit);
         }
         let mut request = device.sync_request();
-        match how {
-            Update::DryRun => request.validate_only = true,
-            Update::Confirm => {
-                let Some(plan) = plan.take() else {
-                    writeln!(out, "{}", render::COMMAND_FAIL)?;
-                    writeln!(err, "fix: look at what it would do first: execute fortitoken-cloud update dry-run")?;
-                    return Ok(Exit::Failed);
-                };
-                request.plan_id = plan;
-            }
-            Update::Now | Update::VdomsChanged => {}
+        request.validate_only = how == Update::DryRun;
+        if how == Update::Confirm {
+            request.plan_id = plan.take().unwrap_or_default();
         }
-        let answer = match update::update(&self.dialer, &request, self.timeout, rng, self.note(err)).await {
+        let mut answer = self.sync(&request, rng, err).await;
+        if how == Update::Confirm
+            && let Ok(v1::SyncResponse { held: Some(held), .. }) = &answer
+        {
+            // The plan is done by now; what was held of it is what is confirmed.
+            (request.plan_id, request.confirm_token) = (String::new(), held.confirm_token.clone());
+            answer = self.sync(&request, rng, err).await;
+        }
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return self.failed(&error, out, err),
         };
@@ -66,14 +66,17 @@ impl Cloud {
             Update::DryRun => {
                 let items = render::plan(&device.serial, &answer);
                 writeln!(out, "{}", if items.is_empty() { render::DRY_RUN_IDLE } else { render::DRY_RUN })?;
-                lines(out, items)?;
+                render::lines(out, items)?;
                 *plan = Some(answer.plan_id.clone()).filter(|plan| !plan.is_empty());
             }
-            Update::VdomsChanged => lines(out, render::surprises(&answer))?,
+            Update::VdomsChanged => render::lines(out, render::surprises(&answer))?,
             Update::Now | Update::Confirm => {
                 writeln!(out, "{}", render::UPDATED)?;
-                lines(out, render::items(&device.serial, &answer))?;
+                render::lines(out, render::items(&device.serial, &answer))?;
             }
+        }
+        if answer.held.is_some() {
+            writeln!(err, "fix: what is held is removed by: execute fortitoken-cloud update confirm")?;
         }
         Ok(if render::has_failures(&answer) { Exit::Failed } else { Exit::Done })
     }
@@ -89,7 +92,7 @@ impl Cloud {
             return Ok(exit);
         }
         let request = v1::SyncRequest { validate_only: true, ..device.sync_request() };
-        let answer = match update::update(&self.dialer, &request, self.timeout, rng, self.note(err)).await {
+        let answer = match self.sync(&request, rng, err).await {
             Ok(answer) => answer,
             Err(error) => return self.failed(&error, out, err),
         };
@@ -99,7 +102,7 @@ impl Cloud {
         writeln!(out, "Serial-Number: {}", device.serial)?;
         let state = if plan.is_empty() { "all" } else { "not all" };
         writeln!(out, "VDOMs: {}, {state} as the service has them", device.vdoms().len())?;
-        lines(out, plan)?;
+        render::lines(out, plan)?;
         Ok(Exit::Done)
     }
 
@@ -118,6 +121,26 @@ impl Cloud {
         }
     }
 
+    async fn sync(
+        &self,
+        request: &v1::SyncRequest,
+        rng: &mut impl Rng,
+        err: &mut impl Write,
+    ) -> Result<v1::SyncResponse, CallError> {
+        self.call(request, rng, err, async |mut client: Client, request| client.sync(request).await).await
+    }
+
+    /// Makes a call; a try that failed and is repeated is told.
+    pub(crate) async fn call<M: Clone, T>(
+        &self,
+        request: &M,
+        rng: &mut impl Rng,
+        err: &mut impl Write,
+        method: impl AsyncFnMut(Client, Request<M>) -> Result<Response<T>, Status>,
+    ) -> Result<T, CallError> {
+        call::call(&self.dialer, request, self.timeout, rng, self.note(err), method).await
+    }
+
     /// Tells of a try that failed, while the next one is waited for.
     fn note(&self, err: &mut impl Write) -> impl FnMut(&CallError, Duration) {
         let authority = self.dialer.server.authority();
@@ -128,7 +151,7 @@ impl Cloud {
     }
 
     /// What `set-http` says the service answers.
-    fn forced(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Exit>> {
+    pub(crate) fn forced(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Exit>> {
         let status = self.forced_http;
         if status == 0 || (200..300).contains(&status) {
             return Ok(None);
@@ -147,7 +170,7 @@ impl Cloud {
         Ok(Some(if status >= 500 { Exit::Unreachable } else { Exit::Failed }))
     }
 
-    fn failed(&self, error: &CallError, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    pub(crate) fn failed(&self, error: &CallError, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
         let exit = Exit::from(error);
         if exit != Exit::Failed {
             writeln!(out, "{}", render::CANNOT_FIND)?;
@@ -171,8 +194,4 @@ impl From<&CallError> for Exit {
             },
         }
     }
-}
-
-fn lines(out: &mut impl Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
-    lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))
 }

@@ -6,12 +6,14 @@
 //! - [`device`], [`device_dir`]: the box, and the directory that holds it.
 //! - [`model`], [`certificate`]: what the factory gives a box.
 //! - [`conf`]: its configuration, in the syntax of FortiOS.
+//! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`cloud`], [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
+//! - [`cloud`], [`users`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
 
 pub mod args;
 pub mod backoff;
+pub mod call;
 pub mod certificate;
 pub mod cli;
 pub mod cloud;
@@ -20,12 +22,14 @@ pub mod conf;
 pub mod connect;
 pub mod device;
 pub mod device_dir;
+pub mod directory;
 pub mod failure;
 pub mod feed;
+pub mod ldap_filter;
 mod link;
 pub mod model;
 pub mod render;
 pub mod server_url;
 pub mod shell;
 pub mod tls;
-pub mod update;
+pub mod users;

@@ -1,7 +1,8 @@
 //! What is shown: pure functions from answers to lines. Everything that came over the wire is made safe for terminals, although the server
 //! does so already.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use muster_proto::v1::{
@@ -18,6 +19,10 @@ use crate::server_url::ServerUrl;
 pub const UPDATED: &str = "List of VDOMs updated to FortiToken Cloud.";
 /// What FortiOS prints when the service cannot be used (domain sheet, section 3.4).
 pub const CANNOT_FIND: &str = "Cannot find ftc server!";
+/// What FortiOS prints besides if it was about users (domain sheet, section 3.4).
+pub const CANNOT_RETRIEVE: &str = "Cannot retrieve user information from FortiToken Cloud!";
+/// What FortiOS prints at the end of a sync of users, however it went (domain sheet, section 3.4).
+pub const SYNCHRONIZED: &str = "User synchronization completed!";
 /// What FortiOS prints last when a command failed.
 pub const COMMAND_FAIL: &str = "Command fail. Return code -1";
 
@@ -131,6 +136,11 @@ pub fn failure(server: &ServerUrl, error: &CallError) -> String {
         let _ = write!(text, "\nfix: {fix}");
     }
     text
+}
+
+/// Writes lines.
+pub fn lines(out: &mut impl Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
+    lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// A wait, in seconds.

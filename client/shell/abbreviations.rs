@@ -53,8 +53,9 @@ fn unambiguous(all: &[Vec<(String, bool)>], line: &[(String, bool)], at: usize, 
     next.dedup();
     let keywords: Vec<&str> = next.iter().filter(|(_, keyword)| *keyword).map(|(word, _)| word.as_str()).collect();
     let has_argument = next.iter().any(|(_, keyword)| !keyword);
-    keywords.contains(&prefix)
-        || (!has_argument && keywords.iter().filter(|word| word.starts_with(prefix)).count() == 1)
+    let begun = keywords.iter().filter(|word| word.starts_with(prefix)).count();
+    // A word that is spelt out is meant, though it begins another.
+    prefix == line[at].0 || (!has_argument && !keywords.contains(&prefix) && begun == 1)
 }
 
 proptest! {
@@ -110,13 +111,14 @@ proptest! {
     }
 }
 
-/// Whether several keywords begin like this word, so that nobody can say which is meant.
+/// Whether several keywords begin like this word where it is typed, so that nobody can say which is meant.
 fn guide_is_torn(place: u8, typed: &[&str], word: &str) -> bool {
     let guide = guide(place);
-    let before: Vec<&str> = typed.iter().copied().take_while(|other| *other != word).collect();
-    let line = if before.is_empty() { String::new() } else { format!("{} ", before.join(" ")) };
-    let (next, _) = guide.next(&line);
-    next.iter().filter(|next| next.word.starts_with(word)).count() != 1
+    let torn = |at: usize| {
+        let (next, _) = guide.next(&format!("{} ", typed[..at].join(" ")));
+        typed[at] == word && next.iter().filter(|next| next.word.starts_with(word)).count() != 1
+    };
+    (0..typed.len()).any(torn)
 }
 
 fn read(place: u8, line: &str) -> Result<Vec<String>, ParseError> {
@@ -166,11 +168,11 @@ fn help_shows_what_may_come_next() {
     update          Send the list of VDOMs to FortiToken Cloud.
     ");
     insta::assert_snapshot!(help(&guide(GLOBAL), "diag deb "), @r"
-    application    Debug an application.
+    application    Switch the debug of an application: -1 or 255 for everything, 0 for nothing.
     console        Settings of debug output.
-    disable
-    duration
-    enable
+    disable        Begin or stop to print debug messages in this session.
+    duration       How long debugs stay on: 1 to 99999 minutes, or 0 for ever.
+    enable         Begin or stop to print debug messages in this session.
     info           Show which debugs are on.
     reset          Switch every debug off.
     ");
@@ -180,21 +182,21 @@ fn help_shows_what_may_come_next() {
     <vdom>    Name of the VDOM.
     ");
     insta::assert_snapshot!(help(&guide(ROW), "set two-factor "), @r"
-    disable
-    email
-    fortitoken
-    fortitoken-cloud    FortiToken Cloud.
-    sms
+    disable             Enable/disable two-factor authentication.
+    email               Enable/disable two-factor authentication.
+    fortitoken          Enable/disable two-factor authentication.
+    fortitoken-cloud    Enable/disable two-factor authentication.
+    sms                 Enable/disable two-factor authentication.
     ");
     insta::assert_snapshot!(help(&guide(ROW), "set two"), @r"
-    two-factor
-    two-factor-authentication
-    two-factor-notification
+    two-factor                   Enable/disable two-factor authentication.
+    two-factor-authentication    Authentication method by FortiToken Cloud.
+    two-factor-notification      Notification method for user activation by FortiToken Cloud.
     ");
     insta::assert_snapshot!(help(&guide(TABLE), ""), @r"
     abort     Leave without saving.
-    delete
-    edit
+    delete    Delete a row.
+    edit      Edit a row; begin it if it is not there.
     end       Save, and leave.
     exit      Leave the console.
     get       Show every setting with its value, or the rows of a table.

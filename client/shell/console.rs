@@ -12,12 +12,15 @@ use time::OffsetDateTime;
 
 use crate::cli::Exit;
 use crate::cloud::Cloud;
+use crate::conf::users::CloudUser;
 use crate::device::Device;
 use crate::device_dir::{DeviceDir, DirError};
 use crate::render;
+use crate::shell::answers::Refused;
 use crate::shell::editor::Typed;
+use crate::shell::roster;
 use crate::shell::screen::Screen;
-use crate::shell::session::{Effect, Moment, Session, Step};
+use crate::shell::session::{Effect, Moment, Session, Step, Users};
 use crate::shell::source::Source;
 use crate::shell::watch::{Switches, Watch};
 
@@ -219,16 +222,17 @@ pub async fn perform(
     let mut shown = screen.clone();
     match held {
         Some(held) => {
-            let exit = talk(effect, &cloud, &device, plan, rng, (held, &mut shown)).await?;
+            let exit = talk(effect, dir, &cloud, &device, plan, rng, (held, &mut shown)).await?;
             Ok(exit)
         }
-        None => talk(effect, &cloud, &device, plan, rng, (&mut screen.clone(), &mut shown)).await,
+        None => talk(effect, dir, &cloud, &device, plan, rng, (&mut screen.clone(), &mut shown)).await,
     }
 }
 
 /// Carries out an effect: what FortiOS prints goes to the first writer, the explanations to the second.
 pub async fn talk(
     effect: &Effect,
+    dir: &DeviceDir,
     cloud: &Cloud,
     device: &Device,
     plan: &mut Option<String>,
@@ -247,12 +251,29 @@ pub async fn talk(
                 Exit::Failed
             }
         },
-        Effect::Users(_)
-        | Effect::SyncUsers(_)
-        | Effect::DeleteUser(..)
-        | Effect::ShowUsers(_)
-        | Effect::Restore(_)
-        | Effect::Close => Exit::Done,
+        Effect::Users(changes) => cloud.users(device, changes, rng, (out, err)).await?,
+        Effect::SyncUsers(which) => {
+            let (users, unread) = roster::of(dir, device, *which);
+            let exit = cloud.sync_users(device, &users, rng, (out, err)).await?;
+            render::lines(out, &unread)?;
+            exit.max(if unread.is_empty() { Exit::Done } else { Exit::Failed })
+        }
+        Effect::DeleteUser(user, vdom) => cloud.delete_user(device, (user, *vdom), rng, (out, err)).await?,
+        Effect::ShowUsers(one) => {
+            let (users, unread) = roster::of(dir, device, Users::All);
+            let is_it =
+                |user: &&CloudUser| one.as_ref().is_none_or(|(name, vdom)| user.key() == (*vdom, name.as_str()));
+            let shown: Vec<_> = users.iter().filter(is_it).map(roster::line).collect();
+            render::lines(out, &shown)?;
+            let missing = one.is_some() && shown.is_empty();
+            if missing {
+                writeln!(out, "{}", Refused::NoEntry)?;
+            }
+            let unread = if one.is_none() || missing { unread } else { Vec::new() };
+            render::lines(out, &unread)?;
+            if missing || !unread.is_empty() { Exit::Failed } else { Exit::Done }
+        }
+        Effect::Restore(_) | Effect::Close => Exit::Done,
     })
 }
 

@@ -12,6 +12,7 @@ mod execute;
 pub mod filter;
 pub mod grammar;
 pub mod guide;
+pub mod roster;
 pub mod screen;
 pub mod session;
 mod show;

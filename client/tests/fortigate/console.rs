@@ -1,11 +1,13 @@
 //! The console against a server: scripts, standard input, two sessions, and what a box sends by itself.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
+use muster_proto::Reason;
 use muster_proto::v1::stream_debug_logs_response::Kind;
-use muster_proto::v1::{Outcome, SyncResponse, SyncStatus, VdomOutcome};
+use muster_proto::v1::{HeldNotice, Outcome, SyncResponse, SyncStatus, VdomOutcome};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -29,7 +31,7 @@ fn fortigate(bench: &Bench, server: &Server, arguments: &[&str]) -> Command {
 }
 
 /// Runs lines as a script, and gives what a terminal would show, the exit status, and standard error.
-async fn script(bench: &Bench, server: &Server, lines: &str) -> (String, Option<i32>, String) {
+pub(crate) async fn script(bench: &Bench, server: &Server, lines: &str) -> (String, Option<i32>, String) {
     fs::write(bench.path("script"), lines).unwrap();
     let done = fortigate(bench, server, &["run", "--echo", "script"]).output().await.unwrap();
     let out = String::from_utf8(done.stdout).unwrap().replace(&server.port().to_string(), "PORT");
@@ -178,14 +180,10 @@ async fn a_dry_run_shows_what_a_confirmed_update_does() {
     server.answers(Ok(plan));
     server.answers(Ok(completed(vec![item("root", Outcome::Created), item("dmz", Outcome::Created)])));
     server.answers(Ok(SyncResponse { status: SyncStatus::InSync.into(), ..Default::default() }));
-    let lines =
-        "config global\nexe forti upd confirm\nexe forti upd dry\nexe forti upd confirm\nexe forti upd dry-run\n";
+    let lines = "config global\nexe forti upd dry\nexe forti upd confirm\nexe forti upd dry-run\n";
     let (out, code, _) = script(&bench, &server, lines).await;
     insta::assert_snapshot!(out, @r"
     FG101FTK19002788 # config global
-    FG101FTK19002788 (global) # exe forti upd confirm
-    Command fail. Return code -1
-    fix: look at what it would do first: execute fortitoken-cloud update dry-run
     FG101FTK19002788 (global) # exe forti upd dry
     Dry run: nothing was done. An update would do this:
     root: created
@@ -196,12 +194,42 @@ async fn a_dry_run_shows_what_a_confirmed_update_does() {
     Dry run: nothing was done. An update would change nothing.
     FG101FTK19002788 (global) #
     ");
-    assert_eq!(code, Some(1), "the first confirm had nothing to confirm");
+    assert_eq!(code, Some(0));
     let syncs = server.syncs();
     assert_eq!(
         syncs.iter().map(|sync| (sync.validate_only, sync.plan_id.as_str())).collect::<Vec<_>>(),
         [(true, ""), (false, "plan-1"), (true, "")]
     );
+}
+
+#[tokio::test]
+async fn removals_that_are_held_are_confirmed() {
+    let (bench, server) = bench_and_server().await;
+    let held = VdomOutcome {
+        reason: Reason::RemovalHeld.as_str().to_owned(),
+        fix: Reason::RemovalHeld.fix().to_owned(),
+        ..item("old", Outcome::Held)
+    };
+    let notice = HeldNotice { confirm_token: "token-1".to_owned(), ..Default::default() };
+    let waits = SyncResponse { held: Some(notice), ..completed(vec![held]) };
+    server.answers(Ok(waits.clone()));
+    server.answers(Ok(waits));
+    server.answers(Ok(completed(vec![item("old", Outcome::Removed)])));
+    let (out, code, _) = script(&bench, &server, "config global\nexe forti upd\nexe forti upd confirm\n").await;
+    insta::assert_snapshot!(out, @r"
+    FG101FTK19002788 # config global
+    FG101FTK19002788 (global) # exe forti upd
+    List of VDOMs updated to FortiToken Cloud.
+    old: held (REMOVAL_HELD): if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again
+    fix: what is held is removed by: execute fortitoken-cloud update confirm
+    FG101FTK19002788 (global) # exe forti upd confirm
+    List of VDOMs updated to FortiToken Cloud.
+    old: removed
+    FG101FTK19002788 (global) #
+    ");
+    assert_eq!(code, Some(1), "the first update left something undone");
+    let tokens: Vec<_> = server.syncs().into_iter().map(|sync| sync.confirm_token).collect();
+    assert_eq!(tokens, ["", "", "token-1"]);
 }
 
 #[tokio::test]
@@ -218,7 +246,7 @@ async fn the_service_and_the_way_to_it_are_shown() {
     FortiToken Cloud service status: available
     Server: 127.0.0.1:PORT
     Serial-Number: FG101FTK19002788
-    VDOMs: 2, not as the service has them; an update would do this:
+    VDOMs: 2, not all as the service has them
     dmz: created
     FG101FTK19002788 (global) # diagnose fortitoken-cloud show service
     FortiToken Cloud service status: available
@@ -345,7 +373,7 @@ async fn a_console_that_is_killed_leaves_the_old_configuration_or_the_new_one() 
     for round in 0..8 {
         let mut lines = "config vdom\nedit dmz\nconfig user local\n".to_owned();
         for user in 0..200 {
-            lines += &format!("edit user-{round}-{user}\nset sms-phone +1408012{user:04}\nnext\n");
+            write!(lines, "edit user-{round}-{user}\nset sms-phone +1408012{user:04}\nnext\n").unwrap();
         }
         fs::write(bench.path("script"), lines).unwrap();
         let before = fs::read_to_string(&conf).unwrap();

@@ -10,6 +10,7 @@ mod pki;
 mod server;
 mod terminal;
 mod update;
+mod users;
 
 use std::io::Write;
 use std::path::Path;

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crate::users::Register;
 use muster_proto::v1::debug_log_service_server::{DebugLogService, DebugLogServiceServer};
 use muster_proto::v1::device_service_server::{DeviceService, DeviceServiceServer};
 use muster_proto::v1::stream_debug_logs_response::Kind;
@@ -54,12 +56,15 @@ struct State {
 pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    /// The users that it was told of.
+    pub(crate) users: Register,
 }
 
 impl Server {
     pub(crate) async fn start(tls: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let server =
+            Self { address: listener.local_addr().unwrap(), state: Arc::default(), users: Register::default() };
         server.serve(listener, tls);
         server
     }
@@ -123,8 +128,9 @@ impl Server {
 
     /// Waits for a sync.
     pub(crate) async fn is_asked(&self) {
+        let mut again = tokio::time::interval(Duration::from_millis(20));
         while self.syncs().is_empty() {
-            tokio::task::yield_now().await;
+            again.tick().await;
         }
     }
 
@@ -159,19 +165,19 @@ impl DeviceService for Server {
         Err(Status::unimplemented("not part of this test"))
     }
 
-    async fn add_user(&self, _: Request<AddUserRequest>) -> Result<Response<AddUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+    async fn add_user(&self, request: Request<AddUserRequest>) -> Result<Response<AddUserResponse>, Status> {
+        self.users.add(request.into_inner()).map(Response::new)
     }
 
-    async fn update_user(&self, _: Request<UpdateUserRequest>) -> Result<Response<UpdateUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+    async fn update_user(&self, request: Request<UpdateUserRequest>) -> Result<Response<UpdateUserResponse>, Status> {
+        self.users.update(request.into_inner()).map(Response::new)
     }
 
     async fn delete_user(
         &self,
-        _: Request<DeviceServiceDeleteUserRequest>,
+        request: Request<DeviceServiceDeleteUserRequest>,
     ) -> Result<Response<DeviceServiceDeleteUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+        self.users.delete(request.into_inner()).map(Response::new)
     }
 
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<ChannelResponse, Status>> + Send>>;
