@@ -119,7 +119,7 @@ fn make(
     let hostname = init.hostname.clone().map_or_else(|| serial.as_str().parse(), Ok)?;
     let info = DeviceInfo { model, hostname, firmware: init.firmware.clone() };
     let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
-    let mut device = Device::new(serial, &info, server);
+    let mut device = Device::new(serial, info, server);
     // "root" is always in, and may be named.
     for name in init.vdoms.iter().filter(|name| **name != VdomName::ROOT) {
         device.add_vdom(*name)?;

@@ -77,9 +77,9 @@ struct BoxFile {
 impl Device {
     /// A box that has only `root`.
     #[must_use]
-    pub fn new(serial: SerialNumber, info: &DeviceInfo, server: ServerUrl) -> Self {
-        let conf = Configuration::new(info.hostname.as_str(), &[VdomName::ROOT]);
-        let (model, firmware) = (info.model.clone(), info.firmware.clone());
+    pub fn new(serial: SerialNumber, info: DeviceInfo, server: ServerUrl) -> Self {
+        let DeviceInfo { model, hostname, firmware } = info;
+        let conf = Configuration::new(hostname.as_str(), &[VdomName::ROOT]);
         Self { serial, model, firmware, server, other_server: None, conf }
     }
 
@@ -178,7 +178,7 @@ impl Device {
             hostname: field("hostname", file.hostname.as_deref().unwrap_or_default())?,
             firmware: field("firmware", &file.firmware)?,
         };
-        let mut device = Self::new(field("serial", &file.serial)?, &info, field("server", &file.server)?);
+        let mut device = Self::new(field("serial", &file.serial)?, info, field("server", &file.server)?);
         device.other_server = file.other_server.map(|other| field("other_server", &other)).transpose()?;
         let Some(vdoms) = file.vdoms else { return Ok(device) };
         let vdoms = vdoms.iter().map(|name| field("vdoms", name)).collect::<Result<Vec<VdomName>, _>>()?;
@@ -210,7 +210,7 @@ mod tests {
 
     fn device() -> Device {
         let serial = "FG101FTK19002788".parse().unwrap();
-        Device::new(serial, &DeviceInfo::default(), "https://localhost".parse().unwrap())
+        Device::new(serial, DeviceInfo::default(), "https://localhost".parse().unwrap())
     }
 
     fn name(text: &str) -> VdomName {

@@ -168,3 +168,35 @@ pub const GLOSSARY: &[(&str, &str)] = &[
 
 /// Applications whose debug is switched often; others may be named too.
 pub const APPLICATIONS: &[&str] = &["fnbamd", "ftc", "httpsd", "sslvpn"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of commands as docs/console.md has it.
+    fn table() -> String {
+        let place = |places: u8| match places {
+            CLOUD => "global",
+            OUTSIDE => "outside of tables",
+            TOP => "first prompt, with VDOMs",
+            VDOMS => "`config vdom`",
+            TABLE => "table",
+            ROW => "row",
+            INSIDE => "table, row",
+            places if places & INSIDE == INSIDE && places & OUTSIDE == OUTSIDE => "everywhere",
+            places if places == ROW | VDOM => "row, VDOM",
+            places if places == INSIDE | VDOMS => "table, row, `config vdom`",
+            _ => "inside of anything",
+        };
+        let row = |usage: &Usage| {
+            format!("| `{}` | {} | {} |\n", usage.line.replace('|', "\\|"), place(usage.places), usage.help)
+        };
+        COMMANDS.iter().map(row).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn the_table_in_the_documents_is_this_one() {
+        let table = table();
+        assert!(include_str!("../../docs/console.md").contains(&table), "put this into docs/console.md:\n{table}");
+    }
+}

@@ -21,7 +21,7 @@ pub(super) fn single() -> Device {
         hostname: "branch".parse().unwrap(),
         firmware: "v7.4.8,build2795".parse().unwrap(),
     };
-    Device::new("FG101FTK19002788".parse().unwrap(), &info, "https://ftc.example".parse().unwrap())
+    Device::new("FG101FTK19002788".parse().unwrap(), info, "https://ftc.example".parse().unwrap())
 }
 
 /// A box with the VDOMs `root` and `dmz`.
