@@ -46,6 +46,15 @@ impl DeviceService for Echo {
         Err(Status::unimplemented("the echo syncs users, and deletes none"))
     }
 
+    type SyncUsersStream = Pin<Box<dyn Stream<Item = Result<v1::SyncUsersResponse, Status>> + Send>>;
+
+    async fn sync_users(
+        &self,
+        request: Request<Streaming<v1::SyncUsersRequest>>,
+    ) -> Result<Response<Self::SyncUsersStream>, Status> {
+        Ok(Response::new(crate::users::echo(request.into_inner())))
+    }
+
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<v1::ChannelResponse, Status>> + Send>>;
 
     /// One answer to each message.

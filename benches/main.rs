@@ -7,6 +7,7 @@ mod fleet;
 mod load;
 mod servers;
 mod table;
+mod users;
 
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
+        users::measure(&servers, &mut table).await?;
         feed::measure(&servers, &mut table).await?;
         table.print()
     })

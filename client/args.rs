@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use muster_proto::{DEFAULT_DATA_DIR, SerialNumber, Text, VdomName};
 
 use crate::components::Components;
+use crate::fleet::args::Fleet;
 use crate::server_url::ServerUrl;
 
 /// Where a box is if nobody says otherwise.
@@ -78,6 +79,8 @@ pub enum Command {
     /// Shows the debug feed of this box; without --follow it ends when it has caught up.
     #[command(after_help = LINES)]
     Debug(Debug),
+    /// Drives thousands of boxes, measures, and checks what must hold.
+    Fleet(Box<Fleet>),
 }
 
 /// The new box.

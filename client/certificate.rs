@@ -4,8 +4,8 @@ use std::fmt;
 
 use muster_proto::SerialNumber;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData as _,
+    Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _,
 };
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -68,34 +68,59 @@ pub enum IssueError {
     Sign(#[from] rcgen::Error),
 }
 
-/// Makes a key (ECDSA P-256) and a client certificate whose common name is the serial number, as in the factory certificate of a FortiGate. It never outlives its CA.
-pub fn issue(ca: &FactoryCa, serial: &SerialNumber, now: OffsetDateTime) -> Result<Identity, IssueError> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(ca.certificate.as_bytes()).map_err(|_| IssueError::Certificate)?;
-    let (_, parsed) = X509Certificate::from_der(&pem.contents).map_err(|_| IssueError::Certificate)?;
-    let ca_key = KeyPair::from_pem(&ca.key).map_err(IssueError::Key)?;
-    if ca_key.subject_public_key_info() != parsed.public_key().raw {
-        return Err(IssueError::KeyMismatch);
-    }
-    if !parsed.is_ca() {
-        return Err(IssueError::NotACa);
-    }
-    let ca_ends = parsed.validity().not_after.to_datetime();
-    if ca_ends <= now {
-        return Err(IssueError::Expired(ca_ends));
-    }
-    let issuer = Issuer::from_ca_cert_der(&pem.contents.as_slice().into(), ca_key)?;
+/// A factory CA that is ready to sign.
+pub struct Factory {
+    issuer: Issuer<'static, KeyPair>,
+    ends: OffsetDateTime,
+}
 
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, serial.as_str());
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = ca_ends.min(now + VALIDITY);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    let not_after = params.not_after;
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, &issuer)?;
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Factory").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+impl Factory {
+    /// Reads and checks a CA.
+    pub fn open(ca: &FactoryCa, now: OffsetDateTime) -> Result<Self, IssueError> {
+        let (_, pem) =
+            x509_parser::pem::parse_x509_pem(ca.certificate.as_bytes()).map_err(|_| IssueError::Certificate)?;
+        let (_, parsed) = X509Certificate::from_der(&pem.contents).map_err(|_| IssueError::Certificate)?;
+        let ca_key = KeyPair::from_pem(&ca.key).map_err(IssueError::Key)?;
+        if ca_key.subject_public_key_info() != parsed.public_key().raw {
+            return Err(IssueError::KeyMismatch);
+        }
+        if !parsed.is_ca() {
+            return Err(IssueError::NotACa);
+        }
+        let ends = parsed.validity().not_after.to_datetime();
+        if ends <= now {
+            return Err(IssueError::Expired(ends));
+        }
+        Ok(Self { issuer: Issuer::from_ca_cert_der(&pem.contents.as_slice().into(), ca_key)?, ends })
+    }
+
+    /// Makes a key (ECDSA P-256) and a client certificate whose common name is the serial number, as in the factory certificate of a
+    /// FortiGate. It never outlives its CA.
+    pub fn issue(&self, serial: &SerialNumber, now: OffsetDateTime) -> Result<(Certificate, KeyPair), rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, serial.as_str());
+        params.not_before = now - CLOCK_SKEW;
+        params.not_after = self.ends.min(now + VALIDITY);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        Ok((params.signed_by(&key, &self.issuer)?, key))
+    }
+}
+
+/// Makes a key and a certificate for one box; see [`Factory::issue`].
+pub fn issue(ca: &FactoryCa, serial: &SerialNumber, now: OffsetDateTime) -> Result<Identity, IssueError> {
+    let factory = Factory::open(ca, now)?;
+    let (certificate, key) = factory.issue(serial, now)?;
+    let not_after = factory.ends.min(now + VALIDITY);
     Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem(), not_after })
 }
 

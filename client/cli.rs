@@ -20,6 +20,7 @@ use crate::connect::Dialer;
 use crate::device::Device;
 use crate::device_dir::{DeviceDir, DirError};
 use crate::feed::{self, FeedError, Lines, View};
+use crate::fleet::{self, Way};
 use crate::model::{self, Model};
 use crate::render;
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
@@ -101,6 +102,11 @@ async fn dispatch(
         Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, now, rng, (out, err)).await,
         Command::Console => return console(&arguments, &Script::default(), &dir, rng).await,
         Command::Run(script) => return console(&arguments, script, &dir, rng).await,
+        Command::Fleet(fleet) => {
+            let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
+            let way = Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout };
+            return Ok(if fleet::fleet(fleet, &way, now, out).await? { Exit::Done } else { Exit::Failed });
+        }
         Command::Debug(debug) => return watch(&arguments, debug, &dir, rng, out, err).await,
     }
     Ok(Exit::Done)

@@ -2,14 +2,15 @@
 
 use std::future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
@@ -20,6 +21,9 @@ use crate::tls::TlsProblem;
 
 /// How often an idle connection is tried, and how long the other end may take to answer that.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// How many bytes the server may send before the box has read them: a box keeps little that it has not asked for.
+const WINDOW: u32 = 64 * 1024;
 
 /// Knows how to reach the server.
 #[derive(Clone, Debug)]
@@ -104,6 +108,18 @@ pub struct Connection {
     fault: Fault,
 }
 
+/// Tells when a connection is over, whoever ended it.
+#[derive(Debug)]
+pub struct Over(oneshot::Receiver<()>);
+
+impl Over {
+    /// Waits until the connection is over.
+    pub async fn wait(&mut self) {
+        // Nothing is ever sent: the other half goes with the connection.
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Connection {
     /// What went wrong with TLS since the connection was opened.
     #[must_use]
@@ -115,8 +131,17 @@ impl Connection {
 impl Dialer {
     /// Opens a connection, within the time for that or `limit`, whichever is shorter.
     pub async fn connect(&self, limit: Duration) -> Result<Connection, ConnectError> {
+        Ok(self.connect_from(None, limit).await?.0)
+    }
+
+    /// Opens a connection from this address of the machine, and tells when it is over.
+    pub async fn connect_from(
+        &self,
+        source: Option<IpAddr>,
+        limit: Duration,
+    ) -> Result<(Connection, Over), ConnectError> {
         let deadline = Instant::now() + self.connect_timeout.min(limit);
-        let tcp = self.tcp(deadline).await?;
+        let tcp = self.tcp(source, deadline).await?;
         let name = ServerName::try_from(self.server.host().to_owned())
             .map_err(|error| ConnectError::Tls(TlsProblem::ServerName(error.to_string())))?;
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
@@ -126,14 +151,15 @@ impl Dialer {
             Err(_) => return Err(ConnectError::Tls(TlsProblem::TimedOut)),
         };
         let fault = Fault::default();
-        let mut link = Some(TokioIo::new(Link::new(stream, fault.clone())));
+        let (link, over) = Link::new(stream, fault.clone());
+        let mut link = Some(TokioIo::new(link));
         let once = tower::service_fn(move |_| {
             future::ready(
                 link.take().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection is over")),
             )
         });
         let channel = self.endpoint()?.connect_with_connector(once).await.map_err(ConnectError::Http2)?;
-        Ok(Connection { channel, fault })
+        Ok((Connection { channel, fault }, Over(over)))
     }
 
     fn endpoint(&self) -> Result<Endpoint, ConnectError> {
@@ -142,11 +168,16 @@ impl Dialer {
         let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(ConnectError::Http2)?;
         let origin = self.server.to_string().parse().ok();
         let endpoint = origin.into_iter().fold(endpoint, Endpoint::origin);
-        Ok(endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE).keep_alive_while_idle(true))
+        Ok(endpoint
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW * 2)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true))
     }
 
     /// Tries every address of the name in turn; an address that does not answer leaves time for the others.
-    async fn tcp(&self, deadline: Instant) -> Result<TcpStream, ConnectError> {
+    async fn tcp(&self, source: Option<IpAddr>, deadline: Instant) -> Result<TcpStream, ConnectError> {
         let lookup = tokio::net::lookup_host((self.server.host(), self.server.port()));
         let addresses: Vec<SocketAddr> = match timeout_at(deadline, lookup).await {
             Ok(Ok(addresses)) => addresses.collect(),
@@ -163,7 +194,7 @@ impl Dialer {
         for (tried, address) in addresses.iter().enumerate() {
             let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left;
-            match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+            match timeout_at(Instant::now() + share, open(source, *address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true).map_err(|error| ConnectError::Tcp(vec![(*address, error)]))?;
                     return Ok(stream);
@@ -173,6 +204,19 @@ impl Dialer {
             }
         }
         Err(ConnectError::Tcp(attempts))
+    }
+}
+
+async fn open(source: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    match (source, address) {
+        (Some(source @ IpAddr::V4(_)), SocketAddr::V4(_)) => {
+            let socket = TcpSocket::new_v4()?;
+            // Set before the bind, so that ports in TIME_WAIT do not count against the next connection.
+            socket.set_reuseaddr(true)?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(address).await
+        }
+        _ => TcpStream::connect(address).await,
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
+//! - [`fleet`]: thousands of boxes.
 //! - [`cloud`], [`users`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
 
 pub mod args;
@@ -25,6 +26,7 @@ pub mod device_dir;
 pub mod directory;
 pub mod failure;
 pub mod feed;
+pub mod fleet;
 pub mod ldap_filter;
 mod link;
 pub mod model;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::client::TlsStream;
 
 /// What went wrong with TLS after the handshake, if anything did.
@@ -34,11 +35,14 @@ impl Fault {
 pub(crate) struct Link {
     stream: TlsStream<TcpStream>,
     fault: Fault,
+    /// Dropped with the connection, which is what the other half waits for.
+    _alive: oneshot::Sender<()>,
 }
 
 impl Link {
-    pub(crate) fn new(stream: TlsStream<TcpStream>, fault: Fault) -> Self {
-        Self { stream, fault }
+    pub(crate) fn new(stream: TlsStream<TcpStream>, fault: Fault) -> (Self, oneshot::Receiver<()>) {
+        let (alive, over) = oneshot::channel();
+        (Self { stream, fault, _alive: alive }, over)
     }
 
     /// Notes the failure of a write. The peer may have said why before it closed: what it sent is still there to be read.

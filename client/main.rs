@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use muster_client::args::Arguments;
+use muster_client::args::{Arguments, Command};
 use muster_client::cli::{self, Exit};
 use time::OffsetDateTime;
 use tokio::runtime::Builder;
 
-/// Runs one command on a runtime of one thread: there is one connection to serve. The runtime is not `#[tokio::main]`'s, because that
+/// Runs one command on a runtime of one thread: there is one connection to serve, unless it is a whole fleet. The runtime is not `#[tokio::main]`'s, because that
 /// one would wait for a name service that does not answer, long after the command has given up on it.
 ///
 /// SIGINT keeps its default action, which ends a feed at once and quietly, even one that waits for a slow terminal; the console takes it
@@ -20,7 +20,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let mut builder = match &arguments.command {
+        Command::Fleet(_) => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: could not start: {error}");

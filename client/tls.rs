@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
@@ -43,25 +44,49 @@ pub enum CredentialsError {
 impl Credentials {
     /// The TLS of a device with these credentials: mutual, and HTTP/2 inside.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, CredentialsError> {
+        let trust = Trust::new(&self.ca)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(CredentialsError::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| CredentialsError::Key)?;
+        Ok(Arc::new(trust.client_config(Some((chain, key)))?))
+    }
+}
+
+/// Whom a client trusts; shared by every connection of a process.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Trust {
+    /// Trusts the CA, or the several, of this PEM.
+    pub fn new(ca: &[u8]) -> Result<Self, CredentialsError> {
         let mut roots = RootCertStore::empty();
-        for ca in CertificateDer::pem_slice_iter(&self.ca) {
+        for ca in CertificateDer::pem_slice_iter(ca) {
             ca.ok().and_then(|ca| roots.add(ca).ok()).ok_or(CredentialsError::Ca)?;
         }
         if roots.is_empty() {
             return Err(CredentialsError::Ca);
         }
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(CredentialsError::Certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| CredentialsError::Key)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        Ok(Self { provider: Arc::new(rustls::crypto::ring::default_provider()), roots: Arc::new(roots) })
+    }
+
+    /// The TLS of a client that shows this certificate, or none.
+    pub fn client_config(
+        &self,
+        identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Result<ClientConfig, CredentialsError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(CredentialsError::Pair)?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .map_err(CredentialsError::Pair)?;
+            .with_root_certificates(Arc::clone(&self.roots));
+        let mut config = match identity {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(CredentialsError::Pair)?,
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 

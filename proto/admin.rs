@@ -59,6 +59,13 @@ pub fn device_name(name: &str) -> Result<SerialNumber, Invalid> {
     })
 }
 
+/// Reads the field `name` of a request about a user: `users/ID`.
+pub fn user_name(name: &str) -> Result<i64, Invalid> {
+    name.strip_prefix("users/")
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Invalid::field("name", Reason::NameMalformed, "must be \"users/ID\", as in users/1042"))
+}
+
 /// What can be listed: the fields of its filter, and the keys of its order besides the id.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing {
@@ -78,6 +85,8 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The list of serial numbers that several keys claim.
+pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
 /// The list of admin tokens.
 pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
 /// The list of clusters.
@@ -93,6 +102,13 @@ pub fn held_removal_name(name: &str) -> Result<i64, Invalid> {
     let id = name.strip_prefix("heldRemovals/").and_then(|id| id.parse().ok());
     id.ok_or_else(|| Invalid::field("name", Reason::NameMalformed, "must be \"heldRemovals/ID\", as the lists show it"))
 }
+
+/// The list of realms.
+pub const REALMS: Listing =
+    Listing { filter_fields: &["display_name", "description"], order_keys: &["display_name", "users", "auth_clients"] };
+/// The list of users.
+pub const USERS: Listing =
+    Listing { filter_fields: &["username", "realm", "email", "auth_client"], order_keys: &["username", "realm"] };
 
 /// One comparison of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -72,6 +72,11 @@ impl Check {
         self.violations.push(Violation { field: field.into(), reason, description });
     }
 
+    /// Takes over what was found wrong elsewhere.
+    pub fn absorb(&mut self, invalid: Invalid) {
+        self.violations.extend(invalid.violations);
+    }
+
     /// Whether nothing was wrong so far.
     #[must_use]
     pub fn is_clean(&self) -> bool {

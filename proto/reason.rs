@@ -168,6 +168,8 @@ reasons! {
     MovedToDevice, "MOVED_TO_DEVICE", Ok, "nothing to do";
     /// More would be removed than may go in one sync, so it is held; everything else of the sync was done.
     RemovalHeld, "REMOVAL_HELD", FailedPrecondition, "if it is to go, sync the same again with confirm_token, or let an admin approve the held removal; if not, list it again";
+    /// The device or VDOM is banned, and that is kept.
+    BanKept, "BAN_KEPT", Ok, "nothing to do; undelete it first if its ban is to end";
     /// A confirmation is of other removals than the sync asks for; these are held.
     ConfirmTokenMismatch, "CONFIRM_TOKEN_MISMATCH", FailedPrecondition, "look at what is held now, and confirm that with the confirm_token of this answer";
     /// An admin decided that what the device asks to remove stays.
@@ -246,6 +248,30 @@ reasons! {
     ClockSkewed, "CLOCK_SKEWED", Ok, "set the clock of the device by NTP: tokens that go by time fail when it is off";
     /// A device sent more debug lines than it may, or lines that are malformed.
     DebugLinesLost, "DEBUG_LINES_LOST", Ok, "ask for fewer components or levels (SetDeviceDebug)";
+    /// A sync of users of the same auth client runs.
+    SyncInProgress, "SYNC_IN_PROGRESS", Aborted, "wait for the sync that runs (its operation id is in the details), or watch it in the debug feed; then sync again";
+    /// The messages of a sync of users came in another order than begin, chunks, end.
+    SyncOutOfOrder, "SYNC_OUT_OF_ORDER", InvalidArgument, "send begin first and once, then chunks, then end; nothing was done";
+    /// Nothing came on the stream of a sync, or nothing was taken from it, for too long.
+    SyncStalled, "SYNC_STALLED", DeadlineExceeded, "send the next chunk within 30 seconds and all of them within 10 minutes; nothing was done, so begin again";
+    /// A sync lists more users than one auth client may have.
+    UserListTooLong, "USER_LIST_TOO_LONG", InvalidArgument, "list at most 100,000 users of one auth client";
+    /// A list names a user twice.
+    UserDuplicate, "USER_DUPLICATE", InvalidArgument, "list each user once: the first one counts";
+    /// A sync of some kinds of users lists one of another kind.
+    UserKindNotSynced, "USER_KIND_NOT_SYNCED", InvalidArgument, "list users of the kinds in begin only, or begin a sync of all kinds";
+    /// The device that shall replace another one has users of its own.
+    ReplacementHasUsers, "REPLACEMENT_HAS_USERS", FailedPrecondition, "delete its auth clients first, or choose a box without users";
+    /// Another box with the same serial number and another key is in use.
+    CloneSuspected, "CLONE_SUSPECTED", FailedPrecondition, "an admin must look at both boxes and pick the right key with ResolveCloneCase";
+    /// The device calls with a new key, after its old one had been silent.
+    KeyChanged, "KEY_CHANGED", Ok, "nothing to do if the device has a new certificate; else look for the box that has it";
+    /// An admin picked the key of another box with this serial number.
+    KeyBanned, "KEY_BANNED", PermissionDenied, "an admin may pick this key with ResolveCloneCase; a cloned VM needs a serial number of its own";
+    /// No second key ever claimed this serial number.
+    CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
+    /// No box ever called with this key.
+    CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
 }
 
 impl fmt::Display for Reason {

@@ -8,6 +8,8 @@
 //! - [`presence`]: the channels of devices: who is online, and what is to be said to whom.
 //! - [`feed`]: the debug feed. It is written to, and never asks back.
 //! - [`identity`]: certificates, tokens, and the built-in CA; [`data_dir`]: the files of the server.
+//! - [`spool`]: lists of messages that are too long to be held.
+//! - [`sweep`]: what ends by itself.
 //! - [`log`], [`announce`]: what the operator reads; [`maintenance`]: what the binary does besides serving.
 //! - [`clock`], [`operation`]: time and operation ids, passed in everywhere.
 
@@ -24,5 +26,7 @@ pub mod presence;
 pub mod registry;
 pub mod rpc;
 pub mod serve;
+pub mod spool;
 pub mod store;
+pub mod sweep;
 pub mod writer;

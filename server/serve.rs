@@ -27,6 +27,7 @@ use crate::operation::OperationId;
 use crate::presence::{ChannelSettings, Presence};
 use crate::rpc::{self, Health, Parts};
 use crate::store::{Reading, StoreError, Writing, open_sqlite};
+use crate::sweep::keep_sweeping;
 use crate::writer::{Writer, WriterTask};
 
 /// The name of the admin token that the first start makes.
@@ -173,6 +174,7 @@ impl Server {
     ) -> Result<(), ServeError> {
         let Self { settings, data, tls, clock, feed, parts, writing, healthy } = self;
         let mut health = Health::new().await;
+        let (sweeper, store) = (parts.writer.clone(), Arc::clone(&parts.store));
         let presence = parts.presence.clone();
         let router = rpc::router(parts, &health)?;
         // Dropped, and so ended, with the server.
@@ -190,6 +192,7 @@ impl Server {
             }
         };
         background.spawn(follow(health.clone(), healthy));
+        background.spawn(keep_sweeping(sweeper, store, clock, stopping.clone()));
         background.spawn(presence.clone().watch());
         let serving = router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
         let goodbye = async {

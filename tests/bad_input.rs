@@ -247,6 +247,10 @@ fn in_order(rpc: &str) -> Vec<u8> {
         "muster.v1.DeviceService/Delete" => delete_vdom(A, "dmz").encode_to_vec(),
         "muster.v1.DeviceService/AddUser" => add_user(A, "sales", "alice").encode_to_vec(),
         "muster.v1.DeviceService/UpdateUser" => update_user(A, "sales", "alice").encode_to_vec(),
+        "muster.v1.DeviceService/SyncUsers" => {
+            let begin = v1::SyncUsersBegin { target: target(A, "sales"), ..Default::default() };
+            v1::SyncUsersRequest { kind: Some(v1::sync_users_request::Kind::Begin(begin)) }.encode_to_vec()
+        }
         "muster.v1.DeviceService/DeleteUser" => delete_user(A, "sales", "alice").encode_to_vec(),
         "muster.v1.DeviceService/Channel" => channel_hello(A).encode_to_vec(),
         _ => Vec::new(),

@@ -2,11 +2,15 @@
 
 use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::clone_service_client::CloneServiceClient;
 use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
+use muster_proto::v1::realm_service_client::RealmServiceClient;
+use muster_proto::v1::settings_service_client::SettingsServiceClient;
+use muster_proto::v1::user_service_client::UserServiceClient;
 use muster_proto::v1::{self, StreamDebugLogsRequest};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -85,6 +89,30 @@ impl Caller {
     #[must_use]
     pub fn device_admin(&self) -> DeviceAdminServiceClient<Connection> {
         DeviceAdminServiceClient::new(self.connection())
+    }
+
+    /// The boxes that claim one serial number, for admins.
+    #[must_use]
+    pub fn clones(&self) -> CloneServiceClient<Connection> {
+        CloneServiceClient::new(self.connection())
+    }
+
+    /// The realms, for admins.
+    #[must_use]
+    pub fn realms(&self) -> RealmServiceClient<Connection> {
+        RealmServiceClient::new(self.connection())
+    }
+
+    /// The settings, for admins.
+    #[must_use]
+    pub fn settings(&self) -> SettingsServiceClient<Connection> {
+        SettingsServiceClient::new(self.connection())
+    }
+
+    /// The users, for admins.
+    #[must_use]
+    pub fn users(&self) -> UserServiceClient<Connection> {
+        UserServiceClient::new(self.connection())
     }
 
     /// The clusters, for admins.

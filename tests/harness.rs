@@ -6,6 +6,7 @@
 //! - [`Caller`]: a connection with an identity, and the clients of every service on it; [`Ca`]: where certificates come from.
 //! - [`Follower`]: a stream of the debug feed that waits for what a test expects.
 //! - [`Line`]: the channel of a device; [`Proxy`]: what may be in its way.
+//! - [`UserStream`]: one sync of users, message by message.
 //! - [`Refusal`]: a failed call, after the checks that hold for every failed call.
 //! - [`Descriptors`]: the rpcs and their string fields, as reflection shows them.
 //! - [`requests`]: requests and answers in few words; [`Database`]: the register behind the server's back.
@@ -24,6 +25,7 @@ mod proxy;
 mod raw;
 mod refusal;
 pub mod requests;
+mod user_stream;
 
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ pub use line::{Line, hello};
 pub use muster::{Muster, Stopped};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
+pub use user_stream::{UserStream, UsersSynced};
 
 /// How long anything may take before a test gives up: far longer than it takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -51,10 +51,13 @@ async fn a_device_that_names_another_serial_number_is_refused() {
 async fn a_device_is_known_by_its_common_name_or_by_a_uri() {
     let muster = Muster::start().await;
     let ca = muster.device_ca();
-    let uri = format!("urn:muster:device:{A}");
-    for certificate in [ca.issue(A, &[], DAY), ca.issue("a box", &[&uri], DAY), ca.issue(A, &[&uri], DAY)] {
+    let uri = |serial: &str| format!("urn:muster:device:{serial}");
+    // Three boxes, because each certificate has a key of its own.
+    for (serial, certificate) in
+        [(A, ca.issue(A, &[], DAY)), (B, ca.issue("a box", &[&uri(B)], DAY)), (VM, ca.issue(VM, &[&uri(VM)], DAY))]
+    {
         let mut device = muster.with_certificate(&certificate).devices();
-        device.register(register(A, &[])).await.unwrap();
+        device.register(register(serial, &[])).await.unwrap();
     }
     let other = format!("urn:muster:device:{B}");
     for certificate in [

@@ -1,8 +1,9 @@
 //! The real server, in this process.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -33,13 +34,18 @@ pub struct Muster {
     address: SocketAddr,
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
+    boxes: Boxes,
 }
+
+/// The certificates of devices: one box has one key.
+type Boxes = Arc<Mutex<HashMap<String, Issued>>>;
 
 /// A server that has stopped, and its data directory.
 #[derive(Debug)]
 pub struct Stopped {
     data: TempDir,
     settings: Settings,
+    boxes: Boxes,
 }
 
 impl Muster {
@@ -62,7 +68,7 @@ impl Muster {
             channels: ChannelSettings::default(),
         };
         change(&mut settings);
-        Stopped { data, settings }.start().await
+        Stopped { data, settings, boxes: Boxes::default() }.start().await
     }
 
     /// Where it listens.
@@ -92,7 +98,7 @@ impl Muster {
     pub async fn stop(self) -> Stopped {
         self.begin_to_stop();
         within(self.serving).await.unwrap().unwrap();
-        Stopped { data: self.data, settings: self.settings }
+        Stopped { data: self.data, settings: self.settings, boxes: self.boxes }
     }
 
     /// Stops it, and starts it again on the same data directory.
@@ -130,9 +136,17 @@ impl Muster {
         self.caller(Some(certificate))
     }
 
-    /// A connection of the device with this serial number.
+    /// A connection of the device with this serial number: the same box each time.
     #[must_use]
     pub fn device(&self, serial: &str) -> Caller {
+        let mut boxes = self.boxes.lock().unwrap();
+        let issue = || self.device_ca().issue(serial, &[], crate::DAY);
+        self.with_certificate(boxes.entry(serial.to_owned()).or_insert_with(issue))
+    }
+
+    /// A connection of another box that claims the same serial number, with a key of its own.
+    #[must_use]
+    pub fn clone_of(&self, serial: &str) -> Caller {
         self.with_certificate(&self.device_ca().issue(serial, &[], crate::DAY))
     }
 
@@ -231,15 +245,21 @@ fn code_name(reason: Reason) -> String {
 }
 
 impl Stopped {
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::of(self.data.path())
+    }
+
     /// Starts a server on the data directory.
     pub async fn start(self) -> Muster {
-        let Self { data, settings } = self;
+        let Self { data, settings, boxes } = self;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::open(settings.clone(), address, Arc::new(SystemClock)).await.unwrap();
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(server.serve(listener, stopping.clone(), CancellationToken::new()));
-        Muster { data, settings, address, stopping, serving }
+        Muster { data, settings, address, stopping, serving, boxes }
     }
 
     /// Replaces the first admin token, as `muster-server rotate-admin-token` does.

@@ -85,6 +85,9 @@ fn of_device(message: &impl prost::Message) -> Sample {
 }
 
 const DEVICE: [&str; 2] = ["devices/FG101FTK19002788", "devices/FG101FTK19999999"];
+/// The user on the auth client: ids are given in order, after those of the first token, the device and its auth clients.
+const ALICE: &str = "users/1004";
+const NOBODY: &str = "users/1";
 const CLIENT: [&str; 2] = ["authClients/FG101FTK19002788-sales", "authClients/FG101FTK19999999-sales"];
 
 /// A request in order for each rpc that is about a device or about something in a realm. Changes are only validated.
@@ -97,10 +100,37 @@ fn sample(path: &str) -> Option<Sample> {
         "DeviceService/Sync" => of_device(&v1::SyncRequest { validate_only, ..sync(A, &["root", "sales"]) }),
         "DeviceService/Channel" => of_device(&channel_hello(A)),
         "DeviceService/Delete" => of_device(&v1::DeleteRequest { validate_only, ..delete_vdom(A, "sales") }),
+        "DeviceService/AddUser" => of_device(&v1::AddUserRequest { validate_only, ..add_user(A, "sales", "bob") }),
+        "DeviceService/UpdateUser" => {
+            of_device(&v1::UpdateUserRequest { validate_only, ..update_user(A, "sales", "alice") })
+        }
+        "DeviceService/DeleteUser" => {
+            of_device(&v1::DeviceServiceDeleteUserRequest { validate_only, ..delete_user(A, "sales", "alice") })
+        }
         "AuthClientService/ListAuthClients" | "DeviceAdminService/ListDevices" => list(),
         "AuthClientService/GetAuthClient" => named(client, no_client, |name| v1::GetAuthClientRequest { name }),
         "AuthClientService/DeleteAuthClient" => {
             named(client, no_client, |name| v1::DeleteAuthClientRequest { name, validate_only, ..Default::default() })
+        }
+        "AuthClientService/UpdateAuthClient" => named(client, no_client, |name| {
+            let auth_client = Some(v1::AuthClient { alias: "branch".to_owned(), ..Default::default() });
+            v1::UpdateAuthClientRequest { name, auth_client, validate_only, ..Default::default() }
+        }),
+        "RealmService/ListRealms" | "UserService/ListUsers" => list(),
+        "RealmService/GetRealm" => named("realms/default", "realms/nowhere", |name| v1::GetRealmRequest { name }),
+        "RealmService/MoveAuthClients" => named("realms/default", "realms/nowhere", |realm| {
+            let auth_clients = vec![client.to_owned()];
+            v1::MoveAuthClientsRequest { auth_clients, realm, validate_only, ..Default::default() }
+        }),
+        "UserService/GetUser" => named(ALICE, NOBODY, |name| v1::GetUserRequest { name }),
+        "UserService/DisableUser" => {
+            named(ALICE, NOBODY, |name| v1::DisableUserRequest { name, validate_only, ..Default::default() })
+        }
+        "UserService/EnableUser" => {
+            named(ALICE, NOBODY, |name| v1::EnableUserRequest { name, validate_only, ..Default::default() })
+        }
+        "UserService/DeleteUser" => {
+            named(ALICE, NOBODY, |name| v1::DeleteUserRequest { name, validate_only, ..Default::default() })
         }
         "DeviceAdminService/GetDevice" => named(device, no_device, |name| v1::GetDeviceRequest { name }),
         "DeviceAdminService/RequestSync" => {
@@ -114,11 +144,14 @@ fn sample(path: &str) -> Option<Sample> {
 }
 
 /// What only somebody who sees the realm "default" can know.
-const TELLTALES: [&str; 3] = [A, "sales", "default"];
+const TELLTALES: [&str; 4] = [A, "sales", "default", "alice"];
 
 /// Every kind of caller, before a device with two VDOMs in the realm "default"; nothing is in the realm "elsewhere".
 async fn callers(muster: &Muster) -> Vec<(Who, Caller)> {
     muster.device(A).devices().register(register(A, &["sales"])).await.unwrap();
+    muster.device(A).devices().add_user(add_user(A, "sales", "alice")).await.unwrap();
+    let alice = muster.admin().users().list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner();
+    assert_eq!(alice.users[0].name, ALICE);
     muster.database().execute("INSERT INTO realm (id, name) VALUES (2, 'elsewhere')").await;
     let expired = muster.token_of("expired", AdminRole::Global, &[], false).await;
     muster.database().execute("UPDATE admin_token SET expires_at = 1 WHERE display_name = 'expired'").await;

@@ -46,6 +46,12 @@ impl Caller {
             Self::Admin(_) => false,
         }
     }
+
+    /// Whether it may see e-mail addresses and mobile numbers whole: an admin who may do more than read.
+    #[must_use]
+    pub fn may_see_contacts(&self) -> bool {
+        matches!(self, Self::Admin(admin) if !admin.read_only)
+    }
 }
 
 impl Caller {

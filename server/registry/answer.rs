@@ -6,7 +6,10 @@ use std::fmt;
 pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
-use super::{AdminToken, AuthClient, Cluster, Device, HeldId, Realm, RealmId, Settings, Standing, User};
+use super::{
+    AdminToken, AuthClient, AuthClientId, Cluster, Device, DeviceKey, HeldId, OwnerId, Realm, RealmId, Settings,
+    Standing, User,
+};
 
 /// What became of one VDOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,34 @@ pub struct UserItem {
     pub reason: Option<Reason>,
     /// What is to be said besides the reason, as in who it collides with; empty if nothing.
     pub detail: String,
+}
+
+/// An auth client as an admin names it: by its id, with where it was when that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedClient {
+    /// Its id.
+    pub id: AuthClientId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Its VDOM.
+    pub vdom: VdomName,
+    /// The name that people know.
+    pub label: Box<str>,
+}
+
+/// What became of one auth client, and of its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientItem {
+    /// The auth client.
+    pub client: NamedClient,
+    /// What became of it, or of the user there.
+    pub outcome: Outcome,
+    /// Why; the reason knows the fix.
+    pub reason: Option<Reason>,
+    /// How many users are on it.
+    pub users_total: i64,
+    /// What became of those of its users of whom there is something to say.
+    pub users: Vec<UserItem>,
 }
 
 /// What the caller is told of removals that are held.
@@ -65,6 +96,8 @@ pub enum After {
     AdminToken(Box<AdminToken>),
     /// A cluster.
     Cluster(Cluster),
+    /// The keys that claim a serial number.
+    DeviceKeys(Vec<DeviceKey>),
 }
 
 impl After {
@@ -72,7 +105,7 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::AdminToken(_) | Self::Cluster(_) => None,
+            Self::Nothing | Self::Settings(_) | Self::Cluster(_) | Self::DeviceKeys(_) | Self::AdminToken(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),
@@ -93,12 +126,16 @@ pub struct Answer {
     pub items: Vec<Item>,
     /// What became of each user.
     pub users: Vec<UserItem>,
+    /// What became of each auth client, for commands about several of any devices.
+    pub clients: Vec<ClientItem>,
     /// The generation of the device after the command; 0 if there is no device.
     pub generation: i64,
     /// The digest of the device after the command; zeros if there is no device.
     pub digest: [u8; 32],
     /// What the caller named, as it is after the command.
     pub after: After,
+    /// How many references to users are gone for good.
+    pub purged_users: i64,
     /// How the device stands in its cluster; `None` if it is in none and said nothing of one.
     pub standing: Option<Standing>,
     /// The removals of the command that wait for a confirmation, or for an admin.
@@ -116,9 +153,11 @@ impl Answer {
             status: SyncStatus::Completed,
             items: Vec::new(),
             users: Vec::new(),
+            clients: Vec::new(),
             generation: 0,
             digest: [0; 32],
             after: After::Nothing,
+            purged_users: 0,
             standing: None,
             held: None,
             plan: None,

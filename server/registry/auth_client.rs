@@ -2,7 +2,7 @@
 
 use muster_proto::{Text, Timestamp, VdomName};
 
-use super::{AuthClientId, OwnerId, RealmId, Tombstone};
+use super::{AuthClientId, DeleteMode, OwnerId, RealmId, Tombstone};
 
 /// One VDOM of one device or cluster, or a Web app: what users hang on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,12 @@ impl AuthClient {
     /// Notes a change. The time always moves on, even if the clock does not: no two states share an etag.
     pub(super) fn changed(&mut self, now: Timestamp) {
         self.updated_at = later(self.updated_at, now);
+    }
+
+    /// Whether an admin has banned it.
+    #[must_use]
+    pub fn is_banned(&self) -> bool {
+        self.deleted.as_deref().is_some_and(|tombstone| tombstone.mode == DeleteMode::Ban)
     }
 
     /// Whether it is in use.

@@ -4,9 +4,14 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::realms::{NewRealm, RealmChange};
+use muster_proto::settings::SettingsChange;
 use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
 
-use super::{AdminTokenId, ClusterId, Device, HeldId, Needs, RealmId, SecretHash, State};
+use super::{
+    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
+    Verdict,
+};
 
 /// One thing that a caller asks of the register, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users found that the digests are equal.
+    UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -69,6 +76,48 @@ pub enum Action {
         vdom: VdomName,
         /// Only if this is its etag.
         etag: Option<String>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin removes a deleted device for good.
+    PurgeDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// The retention time of something has ended.
+    Purge {
+        /// The device, if it is about one.
+        serial: Option<SerialNumber>,
+        /// Whose auth clients it is about.
+        owner: OwnerId,
+    },
+    /// An admin brings a deleted auth client back, or its users.
+    UndeleteAuthClient {
+        /// The device.
+        serial: SerialNumber,
+        /// The VDOM.
+        vdom: VdomName,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a deleted device back.
+    UndeleteDevice {
+        /// The device.
+        serial: SerialNumber,
+    },
+    /// An admin replaces a box by another one.
+    ReplaceDevice {
+        /// The box that goes.
+        old: SerialNumber,
+        /// The box that takes its place.
+        new: SerialNumber,
+    },
+    /// An admin picks the key of a device.
+    ResolveClone {
+        /// The device.
+        serial: SerialNumber,
+        /// The SHA-256 of the key.
+        key: [u8; 32],
     },
     /// An admin makes a cluster.
     CreateCluster {
@@ -122,6 +171,70 @@ pub enum Action {
         serial: SerialNumber,
         /// Only if this is its generation.
         generation: Option<i64>,
+        /// What it means, and why.
+        verdict: Verdict,
+    },
+    /// An admin makes a realm.
+    CreateRealm(NewRealm),
+    /// An admin changes a realm.
+    UpdateRealm {
+        /// The realm.
+        realm: RealmId,
+        /// What changes.
+        change: RealmChange,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin deletes a realm.
+    DeleteRealm {
+        /// The realm.
+        realm: RealmId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a realm back.
+    UndeleteRealm {
+        /// The realm.
+        realm: RealmId,
+    },
+    /// An admin changes the settings.
+    UpdateSettings {
+        /// What changes.
+        change: SettingsChange,
+        /// Only if this is their etag.
+        etag: Option<String>,
+    },
+    /// An admin moves auth clients to a realm.
+    MoveAuthClients {
+        /// The auth clients, in the order in which they move.
+        clients: Vec<NamedClient>,
+        /// Where to.
+        realm: RealmId,
+    },
+    /// An admin changes an auth client.
+    UpdateAuthClient {
+        /// The auth client.
+        client: NamedClient,
+        /// Its alias, if that changes.
+        alias: Option<Text>,
+        /// Its realm, if that changes.
+        realm: Option<RealmId>,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin disables or enables a user.
+    SetUserDisabled {
+        /// The user.
+        user: NamedUser,
+        /// Whether it is disabled afterwards.
+        disabled: bool,
+    },
+    /// An admin deletes a user.
+    DeletePerson {
+        /// The user.
+        user: NamedUser,
+        /// The auth clients that referred to it when it was looked up.
+        clients: Vec<NamedClient>,
     },
     /// An admin makes a token.
     CreateAdminToken {
@@ -163,6 +276,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
+            Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -172,20 +286,36 @@ impl Action {
             | Self::SetDeviceDebug { serial, .. }
             | Self::DeleteAuthClient { serial, .. }
             | Self::DeleteDevice { serial, .. }
+            | Self::UndeleteAuthClient { serial, .. }
+            | Self::UndeleteDevice { serial }
+            | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
             | Self::SetPrimary { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
-            Self::RenameCluster { .. } | Self::DeleteCluster { .. } => None,
-            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } => *serial,
+            Self::ReplaceDevice { old, .. } => Some(*old),
+            Self::ResolveClone { serial, .. } => Some(*serial),
+            Self::RenameCluster { .. }
+            | Self::DeleteCluster { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => None,
+            Self::DecideHeld { serial, .. } | Self::ExpireHeld { serial, .. } | Self::Purge { serial, .. } => *serial,
         }
     }
 
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_))
-            || self.user().is_some()
+        let of_device =
+            matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
+        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -216,6 +346,22 @@ impl Action {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
         }
+        match self {
+            Self::MoveAuthClients { clients, realm } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.client_users.extend(clients.iter().map(|client| client.id));
+                needs.realms.insert(*realm);
+            }
+            Self::SetUserDisabled { user, .. } => {
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            Self::DeletePerson { user, clients } => {
+                needs.owners.extend(clients.iter().map(|client| client.owner));
+                needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
+                needs.users.insert((user.realm, user.key.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
@@ -235,9 +381,15 @@ impl Action {
             | Self::DecideHeld { .. }
             | Self::DeleteAuthClient { .. }
             | Self::DeleteDevice { .. }
+            | Self::UndeleteAuthClient { .. }
+            | Self::UndeleteDevice { .. }
+            | Self::PurgeDevice { .. }
+            | Self::Purge { .. }
             | Self::CreateCluster { .. }
+            | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
@@ -247,7 +399,17 @@ impl Action {
             | Self::ExpireHeld { .. }
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
-            | Self::SetPrimary { .. } => false,
+            | Self::ResolveClone { .. }
+            | Self::SetPrimary { .. }
+            | Self::CreateRealm(_)
+            | Self::UpdateRealm { .. }
+            | Self::DeleteRealm { .. }
+            | Self::UndeleteRealm { .. }
+            | Self::UpdateSettings { .. }
+            | Self::MoveAuthClients { .. }
+            | Self::UpdateAuthClient { .. }
+            | Self::SetUserDisabled { .. }
+            | Self::DeletePerson { .. } => false,
         };
         if reads_vdoms {
             needs.owners.insert(device.owner());

@@ -66,7 +66,7 @@ fn admit(state: &State, serial: SerialNumber) -> Result<Option<RealmId>, Stop> {
     Err(Refusal::new(Reason::PendingApproval, message).into())
 }
 
-fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
+pub(super) fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {
     Device {
         id: DeviceId(context.id()),
         serial,

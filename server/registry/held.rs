@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::answer::Notice;
 use super::auth_client::later;
-use super::delete::remove;
+use super::delete::{moment, remove};
 use super::users::detach;
 use super::{
     Answer, AuthClient, Change, Context, HeldId, Item, Name, Outcome, OwnerId, Planned, Record, Refusal, State, Stop,
@@ -344,7 +344,8 @@ fn remove_vdoms(
             if there { (Outcome::Removed, None) } else { (Outcome::Unchanged, Some(Reason::AlreadyDeleted)) };
         planned.answer.items.push(Item { vdom, outcome, reason });
         if there {
-            remove(state, owner, vdom, &Tombstone::evicted(context), context)?;
+            let at = moment(state, owner, context)?;
+            remove(state, owner, vdom, &Tombstone { at, ..Tombstone::evicted(context) }, context)?;
             changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
         }
     }

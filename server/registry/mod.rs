@@ -9,15 +9,18 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `users` (what every
-//!   change of users goes through), `user_calls`, `channel`.
+//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
+//!   change of users goes through), `user_calls`, `user_sync`, `channel`; `quota`; what admins do: `realms`,
+//!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod admin_token;
 mod answer;
 mod auth_client;
 mod channel;
+mod clone;
 mod cluster;
 mod command;
+mod configure;
 mod contact;
 mod delete;
 mod device;
@@ -26,10 +29,15 @@ mod held;
 mod ids;
 mod key;
 mod merge;
+mod moves;
+mod people;
 mod plan_id;
+mod purge;
 mod quota;
 mod reach;
 mod realm;
+mod realms;
+mod replace;
 mod report;
 mod secret_hash;
 mod settings;
@@ -37,8 +45,10 @@ mod settle;
 mod state;
 mod table;
 mod tombstone;
+mod undelete;
 mod user;
 mod user_calls;
+pub mod user_sync;
 mod users;
 
 use std::net::IpAddr;
@@ -47,18 +57,21 @@ use muster_proto::{Reason, Timestamp};
 
 pub use admin_token::AdminToken;
 pub use answer::{
-    After, Answer, Change, Item, Name, Notice, Outcome, Planned, QuotaUse, Record, Refusal, Subject, SyncStatus,
-    UserItem,
+    After, Answer, Change, ClientItem, Item, Name, NamedClient, Notice, Outcome, Planned, QuotaUse, Record, Refusal,
+    Subject, SyncStatus, UserItem,
 };
 pub use auth_client::AuthClient;
+pub use clone::{DeviceKey, KeyState};
 pub use cluster::Standing;
 pub use command::{Action, Command, Options};
 pub use contact::may_call;
+pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use muster_proto::UserAttributes;
+pub use people::NamedUser;
 pub use reach::Reach;
 pub use realm::Realm;
 pub use secret_hash::SecretHash;
@@ -67,6 +80,7 @@ pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
 pub use user::{User, UserRef};
+pub use users::{Site, toggle};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -103,8 +117,13 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = decide(state, action, context).and_then(|mut planned| {
+    let mut result = checked(state, action, context).and_then(|mut planned| {
         planned.records.extend(settle::settle(state, context)?);
+        if let After::Realm(realm) = &mut planned.answer.after
+            && let Some(counted) = state.realms.get(&realm.id)
+        {
+            realm.clone_from(counted);
+        }
         Ok(planned)
     });
     if let Ok(planned) = &mut result
@@ -134,6 +153,20 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     result
 }
 
+/// Works a command out, unless the key of the device that calls is held.
+fn checked(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    match clone::check(state, action, context)? {
+        clone::Verdict::Passed(None) => decide(state, action, context),
+        clone::Verdict::Passed(Some((record, reason))) => {
+            let mut planned = decide(state, action, context)?;
+            planned.answer.reason = planned.answer.reason.or(reason);
+            planned.records.push(record);
+            Ok(planned)
+        }
+        clone::Verdict::Held(planned) => Ok(*planned),
+    }
+}
+
 fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
     match action {
         Action::Register(registration) => report::register(state, registration, context),
@@ -142,13 +175,23 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddUser(addition) => user_calls::add(state, addition, context),
         Action::UpdateUser(update) => user_calls::update(state, update, context),
         Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::UsersInSync(target) => user_calls::in_sync(state, *target, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
         Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
         Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
-        Action::DeleteAuthClient { serial, vdom, etag } => {
-            delete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        Action::DeleteAuthClient { serial, vdom, etag, verdict } => {
+            delete::auth_client(state, *serial, *vdom, etag.as_deref(), verdict, context)
+        }
+        Action::UndeleteAuthClient { serial, vdom, etag } => {
+            undelete::auth_client(state, *serial, *vdom, etag.as_deref(), context)
+        }
+        Action::PurgeDevice { serial } => purge::device(state, *serial, context),
+        Action::Purge { serial, owner } => purge::overdue(state, *serial, *owner, context),
+        Action::UndeleteDevice { serial } => undelete::device(state, *serial, context),
+        Action::DeleteDevice { serial, generation, verdict } => {
+            delete::device(state, *serial, *generation, verdict, context)
         }
         Action::CreateCluster { name, primary, others } => cluster::create(state, name, *primary, others, context),
         Action::RenameCluster { cluster, name, etag } => {
@@ -158,7 +201,19 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
-        Action::DeleteDevice { serial, generation } => delete::device(state, *serial, *generation, context),
+        Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
+        Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
+        Action::CreateRealm(new) => realms::create(state, new, context),
+        Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
+        Action::DeleteRealm { realm, etag } => realms::delete(state, *realm, etag.as_deref(), context),
+        Action::UndeleteRealm { realm } => realms::undelete(state, *realm, context),
+        Action::UpdateSettings { change, etag } => configure::update(state, change, etag.as_deref(), context),
+        Action::MoveAuthClients { clients, realm } => moves::auth_clients(state, clients, *realm, context),
+        Action::UpdateAuthClient { client, alias, realm, etag } => {
+            moves::update(state, client, alias.as_ref(), *realm, etag.as_deref(), context)
+        }
+        Action::SetUserDisabled { user, disabled } => people::set_disabled(state, user, *disabled, context),
+        Action::DeletePerson { user, clients } => people::delete(state, user, clients, context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),

@@ -11,8 +11,8 @@ use super::{Action, Answer, Planned, State};
 /// The plan id of a command that was just worked out and neither kept nor taken back yet.
 pub(super) fn of(state: &State, action: &Action, planned: &Planned) -> String {
     let mut hasher = Sha256::new();
-    let Answer { outcome, reason, status, items, users, .. } = &planned.answer;
-    let answer = format!("{:?}", (outcome, reason, status, items, users));
+    let Answer { outcome, reason, status, items, users, clients, .. } = &planned.answer;
+    let answer = format!("{:?}", (outcome, reason, status, items, users, clients));
     // Ids are left out: new ones differ each time.
     let changes: Vec<_> = planned.records.iter().map(|record| &record.changes).collect();
     for text in [format!("{action:?}"), state.found(), answer, format!("{changes:?}")] {

@@ -1,6 +1,6 @@
 //! Quotas: how many users a realm, and the register as a whole, may have (domain sheet, section 1.10).
 //!
-//! A realm with a quota of its own never has more users than that. With share_quota on, all realms share what the register as a whole may have.
+//! A realm with a quota of its own never has more users than that. With `share_quota` on, all realms share what the register as a whole may have.
 //! With it off, a quota is an allocation: what a realm has not used of it is kept for that realm, and realms without one share what is
 //! allocated to nobody. Disabled users count until they are deleted.
 

@@ -7,7 +7,7 @@ use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 
 use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
-use super::delete::remove;
+use super::delete::{moment, remove};
 use super::ha::{self, Contact, standing};
 use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
 use super::{
@@ -108,7 +108,7 @@ pub(super) fn sync(state: &mut State, sync: &Sync, context: &mut Context<'_>) ->
 }
 
 /// Whether the device decides which VDOMs there are: all but the secondaries of a cluster do.
-fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
+pub(super) fn decides(state: &State, serial: SerialNumber) -> Result<bool, Stop> {
     Ok(match state.device(serial)?.and_then(|device| device.cluster) {
         Some(cluster) => state.cluster(cluster)?.is_none_or(|cluster| cluster.primary == serial),
         None => true,
@@ -284,9 +284,11 @@ impl<'a> Report<'a> {
             self.held = Some(notice);
             return Ok(missing.into_iter().map(|vdom| Item { vdom, outcome, reason: Some(reason) }).collect());
         }
+        let at = moment(self.state, self.owner, context)?;
+        let tombstone = Tombstone { at, ..Tombstone::evicted(context) };
         let mut removed = Vec::new();
         for vdom in missing {
-            remove(self.state, self.owner, vdom, &Tombstone::evicted(context), context)?;
+            remove(self.state, self.owner, vdom, &tombstone, context)?;
             self.active -= 1;
             self.changes.push(Change::state(Subject::Vdom(vdom), "active", "deleted"));
             removed.push(Item { vdom, outcome: Outcome::Removed, reason: None });

@@ -1,9 +1,12 @@
 //! The settings of the register as a whole.
 
+use std::time::Duration;
+
 use muster_proto::Timestamp;
 
 /// The settings of the register, and what is counted over all of it (domain sheet, sections 1.2, 1.9 and 1.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Whether a first contact registers a device, or makes it wait for an admin.
     pub auto_create_auth_clients: bool,
@@ -44,6 +47,13 @@ impl Settings {
         retention_days: 30,
         updated_at: Timestamp::from_micros(0),
     };
+
+    /// Until when what went at this time can be restored.
+    #[must_use]
+    pub fn retention_end(&self, at: Timestamp) -> Timestamp {
+        let days = u64::try_from(self.retention_days).unwrap_or(0);
+        at.plus(Duration::from_secs(days.saturating_mul(86_400)))
+    }
 
     /// What changes with every change of the settings.
     #[must_use]

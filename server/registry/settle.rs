@@ -19,8 +19,10 @@ pub(super) fn settle(state: &mut State, context: &Context<'_>) -> Result<Vec<Rec
         if before == after {
             continue;
         }
-        before.into_iter().for_each(|realm| *grown.entry(realm).or_default() -= 1);
-        after.into_iter().for_each(|realm| *grown.entry(realm).or_default() += 1);
+        for (realm, by) in [(before, -1), (after, 1)] {
+            let Some(realm) = realm else { continue };
+            *grown.entry(realm).or_default() += by;
+        }
     }
     let mut records = Vec::new();
     for (id, by) in grown.into_iter().filter(|(_, by)| *by != 0) {

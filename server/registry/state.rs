@@ -10,8 +10,8 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, Held, HeldId, HeldOn, OwnerId,
-    Realm, RealmId, Refusal, Settings, User, UserRef,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, HeldOn,
+    OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -35,6 +35,10 @@ pub struct State {
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// Held removals.
     pub held: Table<HeldId, Held>,
+    /// The keys that claim disputed serial numbers.
+    pub device_keys: Table<(SerialNumber, [u8; 32]), DeviceKey>,
+    /// When devices last called, as the database has it. Never written from here.
+    pub last_seen: Table<SerialNumber, Timestamp>,
     /// What is known as a whole: nothing of it is missing from the tables above.
     pub whole: Needs,
 }
@@ -66,6 +70,10 @@ pub struct Needs {
     pub held_ids: BTreeSet<HeldId>,
     /// Every realm with a quota of its own.
     pub quota_realms: bool,
+    /// Devices with all keys that claim their serial numbers.
+    pub device_keys: BTreeSet<SerialNumber>,
+    /// Devices whose last call is asked for.
+    pub last_seen: BTreeSet<SerialNumber>,
 }
 
 impl Needs {
@@ -102,6 +110,7 @@ macro_rules! each_table {
     ($state:expr, $call:ident) => {{
         $state.settings.$call();
         $state.devices.$call();
+        $state.device_keys.$call();
         $state.clusters.$call();
         $state.auth_clients.$call();
         $state.realms.$call();
@@ -136,7 +145,7 @@ impl State {
                 })+
             };
         }
-        found!(devices, clusters, auth_clients, users, user_refs, held, admin_tokens);
+        found!(devices, device_keys, clusters, auth_clients, users, user_refs, held, admin_tokens);
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -293,6 +302,27 @@ impl State {
         let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
         let known = self.clients(owner).ok().into_iter().flatten();
         known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
+    /// The keys that claim a serial number, if there ever was more than one.
+    pub fn device_keys(&self, serial: SerialNumber) -> Result<impl Iterator<Item = &DeviceKey>, Stop> {
+        if !self.whole.device_keys.contains(&serial) {
+            return Err(Needs { device_keys: [serial].into(), ..Needs::default() }.into());
+        }
+        Ok(self.device_keys.range((serial, [0; 32])..=(serial, [255; 32])).map(|(_, key)| key))
+    }
+
+    /// One of them.
+    pub fn device_key(&self, serial: SerialNumber, key: [u8; 32]) -> Result<Option<&DeviceKey>, Stop> {
+        Ok(self.device_keys(serial)?.find(|found| found.key == key))
+    }
+
+    /// When a device last called, up to a few seconds behind.
+    pub fn last_seen(&self, serial: SerialNumber) -> Result<Timestamp, Stop> {
+        if !self.last_seen.knows(&serial) {
+            return Err(Needs { last_seen: [serial].into(), ..Needs::default() }.into());
+        }
+        Ok(self.last_seen.get(&serial).copied().unwrap_or(Timestamp::from_micros(0)))
     }
 
     /// Closes an operation that changed a device, or the VDOMs of its owner: next generation and new digest for every device of the owner.

@@ -14,12 +14,14 @@ enum Slot<V> {
     Changed(V),
     /// To be removed from the database.
     Removed(V),
+    /// New, to be written in the place of another row (the second one), which is to be removed.
+    Replaced(V, V),
 }
 
 impl<V> Slot<V> {
     fn value(&self) -> Option<&V> {
         match self {
-            Self::Loaded(value) | Self::Changed(value) => Some(value),
+            Self::Loaded(value) | Self::Changed(value) | Self::Replaced(value, _) => Some(value),
             Self::Absent | Self::Removed(_) => None,
         }
     }
@@ -27,6 +29,24 @@ impl<V> Slot<V> {
 
 /// How far back [`Table::change`] looks for what it noted already.
 const NOTED: usize = 4;
+
+impl<V: Clone> Slot<V> {
+    /// The same place with this value in it. A row that is to be removed still is.
+    fn with(&self, value: V) -> Self {
+        match self {
+            Self::Removed(old) | Self::Replaced(_, old) => Self::Replaced(value, old.clone()),
+            Self::Absent | Self::Loaded(_) | Self::Changed(_) => Self::Changed(value),
+        }
+    }
+
+    /// What is left of a row that was to take the place of another one.
+    fn without(&self) -> Option<Self> {
+        match self {
+            Self::Replaced(_, old) => Some(Self::Removed(old.clone())),
+            Self::Absent | Self::Loaded(_) | Self::Changed(_) | Self::Removed(_) => None,
+        }
+    }
+}
 
 /// Rows of one kind, by key. A key that was never loaded is unknown, which is not the same as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,18 +85,20 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         // What stood there before the command is noted once: a rule often changes the same row several times in a row.
         if !self.before.iter().rev().take(NOTED).any(|(noted, _)| noted == key) {
             let value = value.clone();
-            let before = std::mem::replace(slot, Slot::Changed(value));
+            let after = slot.with(value);
+            let before = std::mem::replace(slot, after);
             self.before.push((key.clone(), Some(before)));
         }
         match slot {
-            Slot::Changed(value) => Some(value),
+            Slot::Changed(value) | Slot::Replaced(value, _) => Some(value),
             _ => None,
         }
     }
 
     /// Puts a new row in, or another one in its place.
     pub fn put(&mut self, key: K, value: V) {
-        let before = self.rows.insert(key.clone(), Slot::Changed(value));
+        let after = self.rows.get(&key).unwrap_or(&Slot::Absent).with(value);
+        let before = self.rows.insert(key.clone(), after);
         self.before.push((key, before));
     }
 
@@ -84,14 +106,17 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     pub fn remove(&mut self, key: &K) {
         let Some(slot) = self.rows.get_mut(key) else { return };
         let Some(value) = slot.value().cloned() else { return };
-        let before = std::mem::replace(slot, Slot::Removed(value));
+        // What was to take the place of another row was never written.
+        let after = slot.without().unwrap_or(Slot::Removed(value));
+        let before = std::mem::replace(slot, after);
         self.before.push((key.clone(), Some(before)));
     }
 
     /// Moves a row to another key; the database knows it by its id.
     pub fn rekey(&mut self, from: &K, to: K, change: impl FnOnce(&mut V)) {
         let Some(mut value) = self.get(from).cloned() else { return };
-        let before = self.rows.insert(from.clone(), Slot::Absent);
+        let after = self.rows.get(from).and_then(Slot::without).unwrap_or(Slot::Absent);
+        let before = self.rows.insert(from.clone(), after);
         self.before.push((from.clone(), before));
         change(&mut value);
         self.put(to, value);
@@ -110,7 +135,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// The rows to be written.
     pub fn changed(&self) -> impl Iterator<Item = &V> {
         self.rows.values().filter_map(|slot| match slot {
-            Slot::Changed(value) => Some(value),
+            Slot::Changed(value) | Slot::Replaced(value, _) => Some(value),
             Slot::Absent | Slot::Loaded(_) | Slot::Removed(_) => None,
         })
     }
@@ -118,7 +143,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// The rows to be taken out of the database.
     pub fn removed(&self) -> impl Iterator<Item = &V> {
         self.rows.values().filter_map(|slot| match slot {
-            Slot::Removed(value) => Some(value),
+            Slot::Removed(value) | Slot::Replaced(_, value) => Some(value),
             Slot::Absent | Slot::Loaded(_) | Slot::Changed(_) => None,
         })
     }
@@ -199,6 +224,20 @@ mod tests {
             table.take_back();
             prop_assert_eq!(table, before);
         }
+    }
+
+    #[test]
+    fn a_row_in_the_place_of_a_removed_one_leaves_the_removal() {
+        let mut table = Table::default();
+        table.load(1, Some("old"));
+        table.remove(&1);
+        table.put(1, "new");
+        *table.change(&1).unwrap() = "newer";
+        assert_eq!((table.get(&1), table.changed().count()), (Some(&"newer"), 1));
+        assert_eq!(table.removed().collect::<Vec<_>>(), [&"old"]);
+        table.remove(&1);
+        assert_eq!((table.get(&1), table.changed().count()), (None, 0));
+        assert_eq!(table.removed().collect::<Vec<_>>(), [&"old"]);
     }
 
     #[test]

@@ -2,15 +2,21 @@
 
 mod admin_token;
 mod channel;
+mod clone;
 mod cluster;
 mod deletion;
 mod guard;
+mod moves;
+mod people;
 mod property;
 mod quota;
+mod realms;
 mod report;
+mod settings;
+mod undelete;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
-use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName, digest};
+use muster_proto::{MAX_VDOMS, Reason, SerialNumber, Text, VdomName, digest};
 
 use super::*;
 
@@ -57,6 +63,8 @@ struct Register {
     next_id: i64,
     /// What the caller of the commands may touch.
     reach: Reach,
+    /// What the device that calls proves; `None` while a relay calls for it.
+    proof: Option<Proof>,
 }
 
 impl Register {
@@ -65,7 +73,7 @@ impl Register {
         state.settings.load((), Some(Settings::NEW));
         let default = Realm::new(RealmId::DEFAULT, "default".parse().unwrap(), Timestamp::from_micros(0));
         state.realms.load(RealmId::DEFAULT, Some(default));
-        Self { state, now: 0, next_id: 1_000, reach: Reach::Everything }
+        Self { state, now: 0, next_id: 1_000, reach: Reach::Everything, proof: None }
     }
 
     fn with(names: &str) -> Self {
@@ -86,7 +94,7 @@ impl Register {
                 caller: "test",
                 reach: &self.reach,
                 address: None,
-                proof: None,
+                proof: self.proof.as_ref(),
             };
             match plan(&mut self.state, &command, &mut context) {
                 Ok(planned) => return Ok(planned),
@@ -159,6 +167,8 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.held_ids.into_iter().for_each(|key| state.held.load(key, None));
     state.whole.client_users.extend(needs.client_users);
     state.whole.held.extend(needs.held);
+    needs.last_seen.into_iter().for_each(|key| state.last_seen.load(key, None));
+    state.whole.device_keys.extend(needs.device_keys);
     state.whole.quota_realms |= needs.quota_realms;
 }
 

@@ -27,6 +27,14 @@ pub struct User {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl User {
+    /// What changes with every change of this user.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("{:x}", self.updated_at.micros())
+    }
+}
+
 /// A person on one auth client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRef {

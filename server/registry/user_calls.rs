@@ -5,11 +5,12 @@ use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserU
 use muster_proto::{Reason, Username, VdomName};
 
 use super::contact::may_call;
-use super::report::Report;
-use super::users::{Respelled, Site, Tally, put, take};
+use super::held::{HeldOn, withdraw};
+use super::report::{Report, decides};
+use super::users::{Respelled, Site, Tally, digest_of, put, take};
 use super::{
-    After, Answer, Change, Context, Device, Name, Outcome, Planned, Record, Refusal, State, Stop, Subject, UserItem,
-    quota,
+    After, Answer, Change, Context, Device, Name, Outcome, Planned, Record, Refusal, State, Stop, Subject, SyncStatus,
+    UserItem, quota,
 };
 
 /// Makes sure that the auth client is in the register: first contact, a return, or just one more call. What came of that is in the plan.
@@ -107,7 +108,15 @@ pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Cont
         quota::may_have_users(state, client)?;
     }
     let (mut tally, mut changes) = (Tally::default(), Vec::new());
-    let item = put(state, site, &addition.user, Respelled::Refused, &mut tally, &mut changes, context)?;
+    let item = put(
+        state,
+        site,
+        (&addition.user, &digest_of(&addition.user)),
+        Respelled::Refused,
+        &mut tally,
+        &mut changes,
+        context,
+    )?;
     if item.outcome == Outcome::Refused {
         return Err(refused(item));
     }
@@ -138,7 +147,15 @@ pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Conte
     attributes.kind = update.kind.unwrap_or(attributes.kind);
     attributes.active = update.active.unwrap_or(attributes.active);
     let (mut tally, mut changes) = (Tally::default(), Vec::new());
-    let item = put(state, site, &attributes, Respelled::Refused, &mut tally, &mut changes, context)?;
+    let item = put(
+        state,
+        site,
+        (&attributes, &digest_of(&attributes)),
+        Respelled::Refused,
+        &mut tally,
+        &mut changes,
+        context,
+    )?;
     if item.outcome == Outcome::Refused {
         return Err(refused(item));
     }
@@ -163,4 +180,18 @@ pub(super) fn delete(state: &mut State, deletion: &UserDeletion, context: &Conte
     tally.count(state, site, context)?;
     let item = UserItem { vdom: site.vdom, username, outcome, reason, detail: String::new() };
     finish(state, deletion.target, site, item, changes, Planned::unchanged(Answer::new(Outcome::Unchanged)))
+}
+
+/// A sync of users found that the digests are equal: the device has what it asked to remove before, and whoever called is noted.
+pub(super) fn in_sync(state: &mut State, target: ClientTarget, context: &Context<'_>) -> Result<Planned, Stop> {
+    let site = known(state, target)?;
+    let mut records = Vec::new();
+    if decides(state, target.serial)? {
+        withdraw(state, HeldOn::Users(site.owner, site.vdom), &mut records, context)?;
+    }
+    let mut answer = Answer { status: SyncStatus::InSync, ..Answer::new(Outcome::Unchanged) };
+    if let Some(client) = state.client(site.owner, site.vdom)? {
+        answer.after = After::AuthClient(client.clone());
+    }
+    Ok(Planned { records, ..Planned::unchanged(answer) })
 }

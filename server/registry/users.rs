@@ -21,7 +21,7 @@ pub(super) fn digest_of(attributes: &UserAttributes) -> [u8; 32] {
 }
 
 /// Puts a user into the digest of an auth client, or takes it out: both are the same.
-pub(super) fn toggle(of_client: &mut [u8; 32], of_user: &[u8; 32]) {
+pub fn toggle(of_client: &mut [u8; 32], of_user: &[u8; 32]) {
     for (byte, other) in of_client.iter_mut().zip(of_user) {
         *byte ^= other;
     }
@@ -29,7 +29,7 @@ pub(super) fn toggle(of_client: &mut [u8; 32], of_user: &[u8; 32]) {
 
 /// An auth client, as the place of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Site {
+pub struct Site {
     /// Whose it is.
     pub owner: OwnerId,
     /// Its VDOM.
@@ -99,11 +99,12 @@ pub(super) enum Respelled {
     Noted,
 }
 
-/// Puts a user on an auth client, or changes what is there. What the quota does not allow ends in a refusal, before anything changes.
+/// Puts a user on an auth client, or changes what is there; with its digest. What the quota does not allow ends in a refusal, before anything
+/// changes.
 pub(super) fn put(
     state: &mut State,
     site: Site,
-    attributes: &UserAttributes,
+    (attributes, of_user): (&UserAttributes, &[u8; 32]),
     respelled: Respelled,
     tally: &mut Tally,
     changes: &mut Vec<Change>,
@@ -134,7 +135,7 @@ pub(super) fn put(
             }
             note_changes(changes, site.vdom, &before, attributes);
             tally.toggle(&digest_of(&before));
-            tally.toggle(&digest_of(attributes));
+            tally.toggle(of_user);
             if let Some(found) = state.user_refs.change(&(site.client, key)) {
                 found.attributes.clone_from(attributes);
                 found.updated_at = later(found.updated_at, context.now);
@@ -147,7 +148,7 @@ pub(super) fn put(
             let subject = Subject::User(site.vdom, attributes.username.clone());
             changes.push(Change::state(subject, if returns { "deleted" } else { "" }, "active"));
             tally.users += 1;
-            tally.toggle(&digest_of(attributes));
+            tally.toggle(of_user);
             if let Some(found) = state.user_refs.change(&(site.client, key.clone())) {
                 found.attributes.clone_from(attributes);
                 found.user = user;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use muster_proto::admin::Query;
-use muster_proto::{Reason, SerialNumber};
+use muster_proto::{Reason, SerialNumber, VdomName};
 use rand::RngExt as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -32,6 +32,8 @@ pub(super) struct Trace {
     ended: bool,
     /// How the call ended, in words, where that is not a failure.
     note: Cow<'static, str>,
+    /// The VDOM that the call was about, and the realm of it.
+    place: Option<(VdomName, (RealmId, Arc<str>))>,
 }
 
 impl Trace {
@@ -42,7 +44,17 @@ impl Trace {
         clock: Arc<dyn Clock>,
         began: Instant,
     ) -> Self {
-        Self { operation, serial, feed, clock, began, handed_over: false, ended: false, note: Cow::Borrowed("") }
+        Self {
+            operation,
+            serial,
+            feed,
+            clock,
+            began,
+            handed_over: false,
+            ended: false,
+            note: Cow::Borrowed(""),
+            place: None,
+        }
     }
 
     pub(super) fn operation(&self) -> &Operation {
@@ -69,6 +81,11 @@ impl Trace {
     /// Says how the call is about to end.
     pub(super) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
         self.note = note.into();
+    }
+
+    /// Says which VDOM the call was about, and in which realm that is.
+    pub(super) fn place(&mut self, vdom: VdomName, realm: (RealmId, Arc<str>)) {
+        self.place = Some((vdom, realm));
     }
 
     /// Ends the call: what the caller gets.
@@ -98,6 +115,9 @@ impl Trace {
         }
         let mut event = terminal(&self.operation, self.serial, code, self.clock.now());
         event.message = std::mem::take(&mut self.note);
+        if let Some((vdom, (id, name))) = self.place.take() {
+            (event.vdom, event.realm_id, event.realm) = (Some(vdom), Some(id), Some(name));
+        }
         self.feed.record(match failure {
             Some(failure) => event.refused(&failure.refusal),
             None => event,

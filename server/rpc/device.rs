@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
 use super::channel::{ChannelStream, Opener};
-use super::gate::{Gate, Method, method, refused};
+use super::gate::{Gate, Method, deadline, method, refused};
+use super::user_sync::{Answers, UserSyncs};
 use super::wire::{self, options};
 use crate::identity::peer::Peer;
 use crate::presence::Presence;
@@ -20,6 +21,7 @@ const SYNC: Method = method("DeviceService/Sync");
 const DELETE: Method = method("DeviceService/Delete");
 const ADD_USER: Method = method("DeviceService/AddUser");
 const UPDATE_USER: Method = method("DeviceService/UpdateUser");
+const SYNC_USERS: Method = method("DeviceService/SyncUsers");
 const DELETE_USER: Method = method("DeviceService/DeleteUser");
 const CHANNEL: Method = method("DeviceService/Channel");
 
@@ -29,6 +31,7 @@ pub(super) struct Devices {
     pub(super) gate: Gate,
     pub(super) writer: Writer,
     pub(super) presence: Presence,
+    pub(super) user_syncs: UserSyncs,
 }
 
 #[tonic::async_trait]
@@ -103,6 +106,14 @@ impl DeviceService for Devices {
             Ok(wire::user_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE_USER, request, work).await
+    }
+
+    type SyncUsersStream = Answers;
+
+    async fn sync_users(&self, request: Request<Streaming<v1::SyncUsersRequest>>) -> Result<Response<Answers>, Status> {
+        let deadline = deadline(&request);
+        let call = self.gate.open(&SYNC_USERS, &request).await?;
+        Ok(Response::new(self.user_syncs.clone().start(call, request.into_inner(), deadline)))
     }
 
     type ChannelStream = ChannelStream;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use muster_proto::admin::{DEVICES, PRESENCE, Position, Query, device_name};
 use muster_proto::channel::DebugWish;
 use muster_proto::v1::device_admin_service_server::DeviceAdminService;
-use muster_proto::{Check, Reason, SerialNumber, Text, v1};
+use muster_proto::{Check, Invalid, Reason, SerialNumber, Text, v1};
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
 use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
+use super::wire_deleting::{self, verdict};
 use crate::presence::Presence;
 use crate::registry::{Action, AuthClient, Device};
 use crate::store::Reading;
@@ -19,7 +20,10 @@ use crate::writer::Writer;
 
 const LIST: Method = method("DeviceAdminService/ListDevices");
 const GET: Method = method("DeviceAdminService/GetDevice");
+const REPLACE: Method = method("DeviceAdminService/ReplaceDevice");
 const DELETE: Method = method("DeviceAdminService/DeleteDevice");
+const UNDELETE: Method = method("DeviceAdminService/UndeleteDevice");
+const PURGE: Method = method("DeviceAdminService/PurgeDevice");
 const PRESENT: Method = method("DeviceAdminService/ListPresence");
 const SYNC: Method = method("DeviceAdminService/RequestSync");
 const DEBUG: Method = method("DeviceAdminService/SetDeviceDebug");
@@ -91,12 +95,41 @@ impl DeviceAdminService for DeviceAdmin {
         let work = async |call: &mut Call, message: v1::DeleteDeviceRequest| {
             let serial = device_name(&message.name)?;
             call.concerns(serial);
-            let action = Action::DeleteDevice { serial, generation: message.generation };
+            let verdict = verdict(message.mode, &message.why)?;
+            let action = Action::DeleteDevice { serial, generation: message.generation, verdict };
             let options = options(message.validate_only, &message.plan_id);
             let answer = call.submit(&self.writer, action, options).await?;
             Ok(wire::device_deleted(call.operation().id, &answer))
         };
         self.gate.unary(&DELETE, request, work).await
+    }
+
+    async fn undelete_device(
+        &self,
+        request: Request<v1::UndeleteDeviceRequest>,
+    ) -> Result<Response<v1::UndeleteDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::UndeleteDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::UndeleteDevice { serial }, options).await?;
+            Ok(wire_deleting::device_undeleted(call.operation().id, &answer))
+        };
+        self.gate.unary(&UNDELETE, request, work).await
+    }
+
+    async fn purge_device(
+        &self,
+        request: Request<v1::PurgeDeviceRequest>,
+    ) -> Result<Response<v1::PurgeDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::PurgeDeviceRequest| {
+            let serial = device_name(&message.name)?;
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::PurgeDevice { serial }, options).await?;
+            Ok(wire_deleting::device_purged(call.operation().id, &answer))
+        };
+        self.gate.unary(&PURGE, request, work).await
     }
 
     async fn list_presence(
@@ -177,5 +210,33 @@ impl DeviceAdminService for DeviceAdmin {
             })
         };
         self.gate.unary(&DEBUG, request, work).await
+    }
+
+    async fn replace_device(
+        &self,
+        request: Request<v1::ReplaceDeviceRequest>,
+    ) -> Result<Response<v1::ReplaceDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::ReplaceDeviceRequest| {
+            let old = device_name(&message.name)?;
+            let field = "replacement_serial_number";
+            let new: SerialNumber = message
+                .replacement_serial_number
+                .parse()
+                .map_err(|error| Invalid::field(field, Reason::SerialNumberMalformed, error))?;
+            if new == old {
+                return Err(Invalid::field(field, Reason::FieldInvalid, "must be another serial number").into());
+            }
+            call.concerns(old);
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, Action::ReplaceDevice { old, new }, options).await?;
+            Ok(v1::ReplaceDeviceResponse {
+                operation_id: call.operation().id.to_string(),
+                outcome: answer.outcome.into(),
+                reason: answer.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+                vdoms: answer.items.iter().map(wire::item).collect(),
+                plan_id: wire::plan(&answer),
+            })
+        };
+        self.gate.unary(&REPLACE, request, work).await
     }
 }

@@ -222,7 +222,7 @@ pub(super) fn refused(reason: Reason) -> Failure {
 }
 
 /// How long the caller is willing to wait. A little less is used, so that the answer says why before the transport cuts the call off.
-fn deadline<M>(request: &Request<M>) -> Option<Duration> {
+pub(super) fn deadline<M>(request: &Request<M>) -> Option<Duration> {
     let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = number.parse().ok()?;

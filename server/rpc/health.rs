@@ -10,9 +10,13 @@ const SERVICES: &[&str] = &[
     "muster.v1.DeviceService",
     "muster.v1.AuthClientService",
     "muster.v1.DeviceAdminService",
+    "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
     "muster.v1.DebugLogService",
+    "muster.v1.RealmService",
+    "muster.v1.SettingsService",
+    "muster.v1.UserService",
     "muster.v1.AdminTokenService",
 ];
 

@@ -105,7 +105,8 @@ impl Limits {
         limiter.check_key(&key).map_err(|not_until| {
             let delay = not_until.wait_time_from(DefaultClock::default().now());
             let message = format!("more than {} calls a second", class.rate);
-            Failure::new(Reason::RateLimited, message).retry_after(delay)
+            // Time has passed since the limiter looked: there is always something to wait for.
+            Failure::new(Reason::RateLimited, message).retry_after(delay.max(std::time::Duration::from_millis(1)))
         })?;
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let count = in_flight.entry(key.clone()).or_default();

@@ -5,6 +5,7 @@ mod admin_token;
 mod auth_client;
 mod call;
 mod channel;
+mod clone;
 mod cluster;
 mod debug_log;
 mod device;
@@ -16,9 +17,15 @@ mod limits;
 mod lines;
 mod log;
 mod methods;
+mod realm;
+mod settings;
 mod status;
 mod unhandled;
+mod user;
+mod user_sync;
 mod wire;
+mod wire_admin;
+mod wire_deleting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +35,14 @@ use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
+use muster_proto::v1::clone_service_server::CloneServiceServer;
 use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
 use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
+use muster_proto::v1::realm_service_server::RealmServiceServer;
+use muster_proto::v1::settings_service_server::SettingsServiceServer;
+use muster_proto::v1::user_service_server::UserServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -84,9 +95,19 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let Parts { clock, feed, store, writer, presence, revocations } = parts;
     let gate = gate::Gate::new(Arc::clone(&clock), feed.clone(), Arc::clone(&store), revocations);
     tidy_now_and_then(&gate);
-    let devices = device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone() };
+    let user_syncs = user_sync::UserSyncs {
+        writer: writer.clone(),
+        store: Arc::clone(&store),
+        running: user_sync::Running::default(),
+    };
+    let devices =
+        device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone(), user_syncs };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let clones = clone::Clones { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let realms = realm::Realms { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let settings = settings::SettingsAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
@@ -104,6 +125,10 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let services = Routes::new(DeviceServiceServer::new(devices).max_decoding_message_size(MAX_REQUEST))
         .add_service(AuthClientServiceServer::new(auth_clients).max_decoding_message_size(MAX_REQUEST))
         .add_service(DeviceAdminServiceServer::new(device_admin).max_decoding_message_size(MAX_REQUEST))
+        .add_service(CloneServiceServer::new(clones).max_decoding_message_size(MAX_REQUEST))
+        .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
+        .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
+        .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))

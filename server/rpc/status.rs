@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::error;
 
 use crate::operation::OperationId;
-use crate::registry::Refusal;
+use crate::registry::{QuotaUse, Refusal};
 use crate::store::StoreError;
 
 /// The response header that names the operation of a failed call; an answer names it in a field.
@@ -45,11 +45,26 @@ impl Failure {
         let reason = self.refusal.reason;
         let mut info = HashMap::from([("operation_id".to_owned(), operation.to_string())]);
         info.extend(self.refusal.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        if let Some(quota) = &self.refusal.quota {
+            let QuotaUse { subject, limit, used, held_elsewhere } = &**quota;
+            let values = [
+                ("quota_subject", subject.clone()),
+                ("quota_limit", limit.to_string()),
+                ("quota_used", used.to_string()),
+                ("quota_held_elsewhere", held_elsewhere.clone()),
+            ];
+            info.extend(values.map(|(name, value)| (name.to_owned(), value)));
+        }
         let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, info);
         if let Some(invalid) = &self.invalid {
             for violation in invalid.violations() {
                 details.add_bad_request_violation(&violation.field, &violation.description);
             }
+        }
+        if let Some(quota) = &self.refusal.quota {
+            let QuotaUse { subject, limit, used, held_elsewhere } = &**quota;
+            let tail = if held_elsewhere.is_empty() { String::new() } else { format!("; {held_elsewhere}") };
+            details.add_quota_failure_violation(subject, format!("limit {limit}, used {used}{tail}"));
         }
         if let Some(delay) = self.retry_after {
             details.set_retry_info(Some(delay));

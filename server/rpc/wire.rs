@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use muster_proto::{SerialNumber, Timestamp, v1};
 
+use super::wire_deleting;
 use crate::operation::OperationId;
 use crate::registry::{
     After, Answer, AuthClient, Cluster, Device, Held, HeldOn, HeldState, Item, MemberRole, Notice, Options, UserItem,
 };
 use crate::store::AuthClientRow;
+use crate::writer::{Count, Counts};
 
 /// When a device should sync again if nothing happens before.
 const NEXT_SYNC: Duration = Duration::from_hours(24);
@@ -23,6 +25,11 @@ pub(super) fn options(validate_only: bool, plan_id: &str) -> Options {
     Options { validate_only, plan: (!plan_id.is_empty()).then(|| plan_id.to_owned()) }
 }
 
+/// The etag that a change is bound to, if one is given.
+pub(super) fn etag(etag: String) -> Option<String> {
+    (!etag.is_empty()).then_some(etag)
+}
+
 pub(super) fn plan(answer: &Answer) -> String {
     answer.plan.clone().unwrap_or_default()
 }
@@ -31,12 +38,17 @@ pub(super) fn reason(reason: Option<muster_proto::Reason>) -> String {
     reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()
 }
 
+/// What to do about a reason, in a sentence; empty where there is none.
+pub(super) fn fix(reason: Option<muster_proto::Reason>) -> String {
+    reason.map(|reason| reason.fix().to_owned()).unwrap_or_default()
+}
+
 pub(super) fn item(item: &Item) -> v1::VdomOutcome {
     v1::VdomOutcome {
         vdom: item.vdom.to_string(),
         outcome: item.outcome.into(),
         reason: reason(item.reason),
-        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
+        fix: fix(item.reason),
     }
 }
 
@@ -264,12 +276,12 @@ pub(super) fn held_rejected(operation: OperationId, answer: &Answer) -> v1::Reje
     }
 }
 
-fn state(deleted: bool) -> i32 {
+pub(super) fn state(deleted: bool) -> i32 {
     if deleted { v1::LifecycleState::Deleted.into() } else { v1::LifecycleState::Active.into() }
 }
 
 /// The name that people know. That of a cluster has the name of the cluster in it: it stays when another member becomes the primary.
-fn display_name(row: &AuthClientRow) -> String {
+pub(super) fn display_name(row: &AuthClientRow) -> String {
     let vdom = row.client.vdom;
     match (&row.cluster, row.serial) {
         (Some((_, cluster)), _) => format!("{cluster}-{vdom}"),
@@ -292,6 +304,9 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         create_time: Some((*created_at).into()),
         update_time: Some((*updated_at).into()),
         delete_time: deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        tombstone: deleted.as_deref().map(wire_deleting::tombstone),
+        alias: row.client.alias.to_string(),
+        users: row.client.users,
         cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
 }
@@ -316,8 +331,56 @@ pub(super) fn device(device: &Device, presence: Option<v1::DevicePresence>) -> v
         create_time: Some(device.created_at.into()),
         update_time: Some(device.updated_at.into()),
         delete_time: device.deleted.as_ref().map(|tombstone| tombstone.at.into()),
+        tombstone: device.deleted.as_deref().map(wire_deleting::tombstone),
+        recontact_attempts: device.contacts,
+        last_recontact_time: (device.contacts > 0).then(|| device.last_seen_at.into()),
         last_seen_time: Some(last_seen(device, presence.as_ref()).into()),
         presence,
         cluster: device.cluster.map(|id| format!("clusters/{}", id.0)).unwrap_or_default(),
     }
+}
+
+/// What became of the VDOMs of an answer.
+pub(super) fn vdoms(answer: &Answer) -> Vec<v1::VdomOutcome> {
+    answer.items.iter().map(item).collect()
+}
+
+/// The summary of a sync that did nothing.
+pub(super) fn users_summary(operation: OperationId, (users, digest): (i64, [u8; 32])) -> v1::SyncUsersSummary {
+    let none = Some(v1::SyncUsersCount::default());
+    v1::SyncUsersSummary {
+        operation_id: operation.to_string(),
+        status: "complete".to_owned(),
+        create: none,
+        modify: none,
+        delete: none,
+        users,
+        users_digest: digest.to_vec(),
+        next_sync_after: next_sync(),
+        ..Default::default()
+    }
+}
+
+/// The summary of a sync that was worked through.
+pub(super) fn users_counted(operation: OperationId, counts: &Counts, users: (i64, [u8; 32])) -> v1::SyncUsersSummary {
+    let count = |Count { success, failure }| Some(v1::SyncUsersCount { success, failure });
+    v1::SyncUsersSummary {
+        create: count(counts.create),
+        modify: count(counts.modify),
+        delete: count(counts.delete),
+        unchanged: counts.unchanged,
+        held: counts.held,
+        ..users_summary(operation, users)
+    }
+}
+
+/// How a sync of users ended, in a line of the debug feed.
+pub(super) fn users_synced_in_words(counts: &Counts, is_rehearsed: bool) -> String {
+    let Counts { create, modify, delete, unchanged, held } = counts;
+    let failure = create.failure + modify.failure + delete.failure;
+    let done = if is_rehearsed { " (validated only, nothing was done)" } else { "" };
+    format!(
+        "users synced: {} created, {} updated, {} removed, {unchanged} unchanged, {held} held, {failure} refused{done}",
+        create.success, modify.success, delete.success
+    )
 }

@@ -5,14 +5,17 @@
 mod sqlite;
 
 use async_trait::async_trait;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::user_sync::Kinds;
+use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
 
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, DeviceId, Held, HeldId, Name, Needs, State,
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId,
+    Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -58,6 +61,27 @@ pub trait Writing: Send {
     /// Ends a batch: writes what changed in the state in one commit that survives a power cut, or nothing of it.
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
 
+    /// Opens a transaction for a change that is too long to be planned as one: everything up to [`Writing::commit`] or [`Writing::rollback`]
+    /// becomes one commit, or nothing.
+    async fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Writes what changed in the state so far, within the transaction that is open.
+    async fn stage(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
+
+    /// Ends the transaction that is open in one commit that survives a power cut. The state has what was staged last of everything but users.
+    async fn commit(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Ends the transaction that is open without changing anything.
+    async fn rollback(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Some of the users that are on an auth client, of these kinds, in the order of their keys and behind `after`.
+    async fn present_users(
+        &mut self,
+        client: AuthClientId,
+        kinds: Kinds,
+        after: &UserKey,
+    ) -> Result<Vec<(UserKey, Username)>, StoreError>;
+
     /// Ends a batch without changing anything.
     async fn abandon(&mut self) -> Result<(), StoreError>;
 
@@ -89,6 +113,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of devices that several keys claim, with one more if there is a next page; and how many there are in all.
+    async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError>;
+
+    /// The keys that claim a serial number, the earliest first; none if there never was more than one.
+    async fn device_keys(&self, serial: SerialNumber) -> Result<Vec<DeviceKey>, StoreError>;
+
     /// One page of clusters with their members, with one row more if there is a next page; and how many there are in all.
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError>;
 
@@ -97,6 +127,21 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// A realm, deleted or not.
+    async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError>;
+
+    /// One page of realms, with one row more if there is a next page; and how many there are in all.
+    async fn list_realms(&self, query: &Query) -> Result<(Vec<Realm>, i64), StoreError>;
+
+    /// The settings.
+    async fn settings(&self) -> Result<Settings, StoreError>;
+
+    /// A user, gone or not, with its realm and the auth clients that refer to it.
+    async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError>;
+
+    /// One page of users, each with the name of its realm, with one row more if there is a next page; and how many there are in all.
+    async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError>;
 
     /// The admin token that has this hash, usable or not.
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError>;
@@ -115,6 +160,28 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the held removals whose time has passed.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
+
+    /// The digest of the users of an auth client that are of these kinds, as a whole and in so many buckets.
+    async fn user_digests(
+        &self,
+        client: AuthClientId,
+        kinds: Kinds,
+        buckets: usize,
+    ) -> Result<([u8; 32], Vec<[u8; 32]>), StoreError>;
+
+    /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
+    async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
+}
+
+/// A device that several keys claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloneCase {
+    /// The id of the device.
+    pub device: i64,
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// The keys, the earliest first.
+    pub keys: Vec<DeviceKey>,
 }
 
 /// An auth client as admins see it.
@@ -128,6 +195,17 @@ pub struct AuthClientRow {
     pub realm: String,
     /// Its cluster, if it belongs to one, and the name of it.
     pub cluster: Option<(ClusterId, String)>,
+}
+
+/// A user as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The user.
+    pub user: User,
+    /// The name of its realm.
+    pub realm: String,
+    /// Its references, gone ones aside, each with the auth client; oldest first.
+    pub references: Vec<(UserRef, AuthClientRow)>,
 }
 
 /// Why the store could not do what was asked.

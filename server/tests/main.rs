@@ -1,14 +1,15 @@
-//! The real binary: its command line, its data directory, and its sudden death.
+//! The real binary: its command line, its data directory, its sudden death, and a fleet of boxes.
 //!
 //! # Layout, in reading order
 //!
 //! - [`process`]: how the binary is run; [`clients`]: who calls it.
-//! - [`command_line`], [`data_directory`], [`kill`]: the tests.
+//! - [`command_line`], [`data_directory`], [`kill`]: the tests. [`fleet`]: a fleet of boxes against it.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the helpers cannot do fails the test")]
 
 mod clients;
 mod command_line;
 mod data_directory;
+mod fleet;
 mod kill;
 mod process;

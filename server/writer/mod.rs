@@ -6,6 +6,7 @@
 mod batch;
 mod notes;
 mod task;
+mod user_sync;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,13 +15,17 @@ use muster_proto::{Reason, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use notes::terminal;
+pub(crate) use notes::{arrival, user_outcome};
 pub use task::WriterTask;
+pub use user_sync::{Count, Counts, Spooled, UserSyncJob, UsersSynced};
 
 use crate::operation::OperationId;
 use crate::registry::{Answer, Command, Proof, Reach, Refusal};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
+/// How many syncs of users may wait: each is long.
+const USER_SYNCS: usize = 64;
 
 /// The work of one call, as the audit log and the debug feed know it.
 #[derive(Clone, Debug)]
@@ -53,12 +58,20 @@ struct Submission {
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
+    user_syncs: mpsc::Sender<UserSyncJob>,
 }
 
-/// The two ends of the queue.
-fn queue() -> (Writer, mpsc::Receiver<Submission>) {
+/// The other ends of the queues.
+struct Queued {
+    submissions: mpsc::Receiver<Submission>,
+    user_syncs: mpsc::Receiver<UserSyncJob>,
+}
+
+/// Both ends of the queues.
+fn queue() -> (Writer, Queued) {
     let (queue, submissions) = mpsc::channel(QUEUE);
-    (Writer { queue }, submissions)
+    let (syncs, user_syncs) = mpsc::channel(USER_SYNCS);
+    (Writer { queue, user_syncs: syncs }, Queued { submissions, user_syncs })
 }
 
 /// What the caller waits for.
@@ -77,6 +90,16 @@ impl Writer {
             Err(mpsc::error::TrySendError::Closed(_)) => Err(stopped()),
         }
     }
+
+    /// Hands a sync of users in. The caller leaves all of its debug events.
+    pub fn sync_users(&self, job: UserSyncJob) -> Result<(), Refusal> {
+        self.user_syncs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Refusal::new(Reason::QueueFull, format!("{USER_SYNCS} syncs of users are waiting already"))
+            }
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })
+    }
 }
 
 impl Pending {
@@ -86,7 +109,7 @@ impl Pending {
     }
 }
 
-fn stopped() -> Refusal {
+pub(crate) fn stopped() -> Refusal {
     Refusal::new(Reason::ShuttingDown, "the server no longer takes changes")
 }
 

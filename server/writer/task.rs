@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
 
 use super::batch::RealmNames;
-use super::{Submission, Writer, batch, notes, queue};
+use super::{Queued, Submission, UserSyncJob, Writer, batch, notes, queue, user_sync};
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::identity::revocations::{Identity, Revocations};
@@ -29,6 +29,7 @@ const MAX_FLUSH: usize = 4_096;
 /// The task that owns the writing half of the store.
 pub struct WriterTask {
     submissions: mpsc::Receiver<Submission>,
+    user_syncs: mpsc::Receiver<UserSyncJob>,
     store: Box<dyn Writing>,
     feed: Feed,
     clock: Arc<dyn Clock>,
@@ -59,11 +60,12 @@ impl WriterTask {
         revocations: Revocations,
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
-        let (writer, submissions) = queue();
+        let (writer, Queued { submissions, user_syncs }) = queue();
         Ok((
             writer,
             Self {
                 submissions,
+                user_syncs,
                 store,
                 feed,
                 clock,
@@ -89,8 +91,8 @@ impl WriterTask {
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
+            // In no order: neither commands nor syncs of users may keep the others out.
             tokio::select! {
-                biased;
                 _ = flush.tick() => {
                     self.flush(MAX_FLUSH).await;
                     self.probe().await;
@@ -101,9 +103,35 @@ impl WriterTask {
                     }
                     self.process(&mut batch).await;
                 }
+                Some(job) = self.user_syncs.recv() => self.sync_users(job).await,
             }
         }
+        while let Ok(job) = self.user_syncs.try_recv() {
+            self.sync_users(job).await;
+        }
         self.flush(usize::MAX).await;
+    }
+
+    /// Works a sync of users off.
+    async fn sync_users(&mut self, mut job: UserSyncJob) {
+        let now = self.clock.now();
+        let began = Instant::now();
+        let result = match user_sync::run(&mut *self.store, &mut job, self.next_id, now).await {
+            Ok(worked) => {
+                self.next_id = worked.next_id;
+                if let Some(device) = worked.device.filter(|_| worked.result.is_ok()) {
+                    self.seen.entry(device).or_insert(Seen { at: now, refused: 0 }).at = now;
+                }
+                if worked.wrote {
+                    self.report_health(true);
+                }
+                worked.result
+            }
+            Err(failure) => Err(self.failed(&failure)),
+        };
+        debug!(took = ?began.elapsed(), "user sync");
+        // Whoever waits for it leaves the debug events.
+        let _ = job.reply.send(result);
     }
 
     /// Gives a batch to the store, in halves if the database refuses it, and answers every command of it.

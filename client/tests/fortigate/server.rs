@@ -14,7 +14,7 @@ use muster_proto::v1::{
     AddUserRequest, AddUserResponse, ChannelRequest, ChannelResponse, DeleteRequest, DeleteResponse,
     DeviceServiceDeleteUserRequest, DeviceServiceDeleteUserResponse, GetFeedStatusRequest, GetFeedStatusResponse,
     RegisterRequest, RegisterResponse, StreamDebugLogsRequest, StreamDebugLogsResponse, SyncRequest, SyncResponse,
-    UpdateUserRequest, UpdateUserResponse,
+    SyncUsersRequest, SyncUsersResponse, UpdateUserRequest, UpdateUserResponse,
 };
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -178,6 +178,15 @@ impl DeviceService for Server {
         request: Request<DeviceServiceDeleteUserRequest>,
     ) -> Result<Response<DeviceServiceDeleteUserResponse>, Status> {
         self.users.delete(request.into_inner()).map(Response::new)
+    }
+
+    type SyncUsersStream = Pin<Box<dyn Stream<Item = Result<SyncUsersResponse, Status>> + Send>>;
+
+    async fn sync_users(
+        &self,
+        _: Request<Streaming<SyncUsersRequest>>,
+    ) -> Result<Response<Self::SyncUsersStream>, Status> {
+        Err(Status::unimplemented("not part of this test"))
     }
 
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<ChannelResponse, Status>> + Send>>;

@@ -12,6 +12,7 @@ use crate::registry::users::{digest_of, toggle};
 const A: &str = "FG101FTK00000001";
 const B: &str = "FG101FTK00000002";
 const C: &str = "FG101FTK00000003";
+const SPARE: &str = "FG101FTK00000004";
 
 fn box_of(serial: &str) -> SerialNumber {
     serial.parse().unwrap()
@@ -260,7 +261,8 @@ fn a_secondary_that_goes_standalone_starts_afresh_and_a_primary_takes_everything
 fn the_next_member_speaks_for_the_cluster_when_the_primary_is_deleted() {
     let mut register = Register::pair();
     register.add_user(A, "a", "ann");
-    let delete = |serial| Action::DeleteDevice { serial: box_of(serial), generation: None };
+    let delete =
+        |serial| Action::DeleteDevice { serial: box_of(serial), generation: None, verdict: Verdict::default() };
     let answer = register.answer(delete(A));
     assert_eq!((answer.outcome, items(&answer)), (Outcome::Removed, String::new()));
     assert_eq!((register.cluster().primary, register.cluster().epoch), (box_of(B), 2));
@@ -316,6 +318,9 @@ fn step() -> impl Strategy<Value = Command> {
         2 => (cluster(), serial()).prop_map(|(cluster, serial)| Action::RemoveMember { cluster, serial: box_of(serial) }),
         2 => (cluster(), serial()).prop_map(|(cluster, serial)| Action::SetPrimary { cluster, serial: box_of(serial) }),
         1 => cluster().prop_map(|cluster| Action::DeleteCluster { cluster, etag: None }),
+        1 => (serial(), serial()).prop_filter("two boxes", |(old, new)| old != new)
+            .prop_map(|(old, new)| Action::ReplaceDevice { old: box_of(old), new: box_of(new) }),
+        1 => serial().prop_map(|old| Action::ReplaceDevice { old: box_of(old), new: box_of(SPARE) }),
     ];
     (action, prop::bool::weighted(0.1))
         .prop_map(|(action, validate_only)| Command { action, options: Options { validate_only, plan: None } })
@@ -390,4 +395,30 @@ fn a_plan_of_a_cluster_is_the_same_when_it_is_done() {
     let options = Options { validate_only: false, plan };
     register.next_id += 5;
     assert_eq!(register.answer(Command { options, ..create }).outcome, Outcome::Created);
+}
+
+#[test]
+fn a_replacement_takes_the_place_of_the_old_box_in_its_cluster() {
+    let mut register = Register::pair();
+    register.add_user(A, "a", "ann");
+    let before = register.of(A, "a").clone();
+    let replace = |old, new| Action::ReplaceDevice { old: box_of(old), new: box_of(new) };
+    assert_eq!(register.refused(replace(A, B)), Reason::ClusterOther);
+    let seen = register.plan(rehearsed(replace(A, SPARE).into())).unwrap();
+    let planned = register.plan(replace(A, SPARE)).unwrap();
+    assert_eq!((&seen.records, planned.answer.outcome), (&planned.records, Outcome::Created));
+    assert_eq!(register.of(SPARE, "a"), &before);
+    assert_eq!((register.cluster().primary, register.cluster().epoch), (box_of(SPARE), 1));
+    assert_eq!(register.cluster().members, boxes(&[B, SPARE]));
+    let again = register.answer(replace(A, SPARE));
+    assert_eq!((again.outcome, again.reason), (Outcome::Unchanged, Some(Reason::AlreadyDeleted)));
+    assert_eq!(register.refused(replace(A, C)), Reason::DeviceDeleted);
+    assert_eq!(register.refused(sync(A, "a", HaRole::Primary, Some(1), &[B])), Reason::DeviceRetired);
+    register.joins(C, "a");
+    assert_eq!(
+        register.refused(Action::ReplaceDevice { old: box_of("FG101FTK99999999"), new: box_of(C) }),
+        Reason::DeviceUnknown
+    );
+    register.add_user(C, "a", "bob");
+    assert_eq!(register.refused(replace(SPARE, C)), Reason::ReplacementHasUsers);
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn by_admin(name: &str, etag: Option<String>) -> Action {
-    Action::DeleteAuthClient { serial: serial(), vdom: vdom(name), etag }
+    Action::DeleteAuthClient { serial: serial(), vdom: vdom(name), etag, verdict: Verdict::default() }
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_admin_may_delete_root_and_it_returns_with_the_next_report() {
 
 #[test]
 fn an_admin_deletes_a_device_only_at_its_generation() {
-    let at = |generation| Action::DeleteDevice { serial: serial(), generation };
+    let at = |generation| Action::DeleteDevice { serial: serial(), generation, verdict: Verdict::default() };
     let mut register = Register::empty();
     assert_eq!(register.refused(at(None)), Reason::DeviceUnknown);
     register.register("a");

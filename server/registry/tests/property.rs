@@ -44,9 +44,9 @@ pub(in crate::registry) fn command() -> impl Strategy<Value = Command> {
         4 => register,
         6 => sync,
         2 => target.prop_map(|target| Action::Delete(Deletion { serial: serial(), target })),
-        1 => name().prop_map(|vdom| Action::DeleteAuthClient { serial: serial(), vdom, etag: None }),
+        1 => name().prop_map(|vdom| Action::DeleteAuthClient { serial: serial(), vdom, etag: None, verdict: Verdict::default() }),
         1 => prop::option::of(0_i64..8)
-            .prop_map(|generation| Action::DeleteDevice { serial: serial(), generation }),
+            .prop_map(|generation| Action::DeleteDevice { serial: serial(), generation, verdict: Verdict::default() }),
     ];
     (action, prop::bool::weighted(0.1))
         .prop_map(|(action, validate_only)| Command { action, options: Options { validate_only, plan: None } })

@@ -1,6 +1,6 @@
 //! Loading what a batch needs: one set-based query for each table.
 
-use muster_proto::{SerialNumber, UserKey};
+use muster_proto::{SerialNumber, Timestamp, UserKey};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteRow;
 
@@ -8,7 +8,7 @@ use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
-    AdminToken, AuthClient, Cluster, Device, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef,
+    AdminToken, AuthClient, Cluster, Device, DeviceKey, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -67,6 +67,7 @@ impl SqliteWriting {
         self.load_auth_clients(needs, state).await?;
         self.load_realms(needs, state).await?;
         self.load_users(needs, state).await?;
+        self.load_keys(needs, state).await?;
         self.load_admin_tokens(needs, state).await?;
         self.load_held(needs, state).await
     }
@@ -176,6 +177,21 @@ impl SqliteWriting {
     }
 
     /// Held removals are few: the connection remembers which owners have any, so that most syncs read nothing.
+    async fn load_keys(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let serials: Vec<_> = needs.device_keys.iter().collect();
+        for row in self.select::<DeviceKey, _>("serial", &serials, |query, serial| query.bind(serial.as_str())).await? {
+            let key = DeviceKey::read(&row)?;
+            state.device_keys.load((key.serial, key.key), Some(key));
+        }
+        state.whole.device_keys.extend(&needs.device_keys);
+        for serial in &needs.last_seen {
+            let text = "SELECT last_seen_at FROM device WHERE serial = ?";
+            let found = sqlx::query_scalar(text).bind(serial.as_str()).fetch_optional(&mut self.connection).await?;
+            state.last_seen.load(*serial, found.map(Timestamp::from_micros));
+        }
+        Ok(())
+    }
+
     async fn load_held(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         if needs.held.is_empty() && needs.held_ids.is_empty() {
             return Ok(());

@@ -4,10 +4,12 @@ mod admin_token;
 mod audit;
 mod auth_client;
 mod device;
+mod device_key;
 mod entity;
 mod held;
 mod load;
 mod read;
+mod read_admin;
 mod realm;
 mod recent;
 mod text;
@@ -18,13 +20,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_proto::{SerialNumber, Timestamp};
+use muster_proto::user_sync::Kinds;
+use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{DeviceId, Needs, State};
+use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -98,6 +101,26 @@ pub struct SqliteWriting {
     recent: Recent,
 }
 
+/// Everything that changed in the state.
+fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<'_>]) -> Writes<'q> {
+    writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
+    writes.remove::<User>(state.users.removed().map(|row| row.id.0));
+    writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
+    writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
+    writes.write(state.settings.changed());
+    writes.write(state.realms.changed());
+    writes.write(state.clusters.changed());
+    writes.write(state.devices.changed());
+    writes.write(state.device_keys.changed());
+    writes.write(state.auth_clients.changed());
+    writes.write(state.users.changed());
+    writes.write(state.user_refs.changed());
+    writes.write(state.admin_tokens.changed());
+    writes.write(state.held.changed());
+    writes.write(audit.iter());
+    writes
+}
+
 /// How many texts are kept; shapes beyond that are rare, and made anew.
 const MAX_TEXTS: usize = 512;
 
@@ -129,17 +152,7 @@ impl Writing for SqliteWriting {
     }
 
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
-        let mut writes = Writes::new(false);
-        writes.write(state.settings.changed());
-        writes.write(state.realms.changed());
-        writes.write(state.clusters.changed());
-        writes.write(state.devices.changed());
-        writes.write(state.auth_clients.changed());
-        writes.write(state.users.changed());
-        writes.write(state.user_refs.changed());
-        writes.write(state.admin_tokens.changed());
-        writes.write(state.held.changed());
-        writes.write(audit.iter());
+        let writes = writes_of(Writes::new(false), state, audit);
         let text = self.text(&writes);
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
             // The statement that failed left the transaction open, unless SQLite ended it itself.
@@ -149,6 +162,49 @@ impl Writing for SqliteWriting {
         }
         self.recent.note_all(state);
         Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn stage(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError> {
+        let writes = writes_of(Writes::new(true), state, audit);
+        let text = self.text(&writes);
+        writes.query(text, next_id).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn commit(&mut self, state: &State) -> Result<(), StoreError> {
+        if let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await {
+            self.rollback(state).await?;
+            return Err(error.into());
+        }
+        self.recent.note_all(state);
+        Ok(())
+    }
+
+    async fn rollback(&mut self, state: &State) -> Result<(), StoreError> {
+        // SQLite may have ended it itself; what was read within it may be what no longer is.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        self.recent.doubt(state);
+        Ok(())
+    }
+
+    async fn present_users(
+        &mut self,
+        client: AuthClientId,
+        kinds: Kinds,
+        after: &UserKey,
+    ) -> Result<Vec<(UserKey, Username)>, StoreError> {
+        let text = "SELECT user_key, username FROM user_ref WHERE auth_client_id = ? AND user_key > ? \
+                    AND deleted_at IS NULL AND (? & (1 << kind)) <> 0 ORDER BY user_key LIMIT 4096";
+        let query = sqlx::query(text).bind(client.0).bind(after.as_str()).bind(i64::from(kinds.mask()));
+        let rows = query.fetch_all(&mut self.connection).await?;
+        let read =
+            |row| Ok((UserKey::new(sqlx::Row::try_get(row, 0)?), entity::parse(row, 1, "user_ref", "username")?));
+        rows.iter().map(read).collect()
     }
 
     async fn abandon(&mut self) -> Result<(), StoreError> {

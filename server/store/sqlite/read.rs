@@ -1,15 +1,21 @@
 //! Reads of the embedded store: they see whole commits and never wait for the writer.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
-use muster_proto::{Pattern, SerialNumber, Timestamp};
+use muster_proto::user_sync::{Kinds, bucket_of};
+use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, Reading, StoreError};
-use super::entity::{Entity, parse};
+use super::super::{AuthClientRow, CloneCase, Reading, StoreError, UserRow};
+use super::entity::{Entity, number, parse};
 use super::load;
-use crate::registry::{AdminToken, AdminTokenId, AuthClient, Cluster, ClusterId, Device, Held, HeldId};
+use crate::registry::{
+    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, OwnerId,
+    Realm, Settings, User, UserId, toggle,
+};
 
 /// The connections that read.
 #[derive(Clone, Debug)]
@@ -22,8 +28,12 @@ impl SqliteReading {
         Self { pool }
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     /// One page of a list, and how many rows it has in all, as of the same commit.
-    async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
+    pub(super) async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
         let mut snapshot = self.pool.begin().await?;
         let (count, page) = list.texts(query);
         let filtered = |text: String| {
@@ -54,14 +64,14 @@ fn bind_pattern<'q>(text: Text<'q>, pattern: &Pattern) -> Text<'q> {
 }
 
 /// What a list reads.
-struct List {
-    columns: String,
-    from: &'static str,
-    table: &'static str,
-    /// The column behind each field that may be compared or ordered by.
-    fields: &'static [(&'static str, &'static str)],
+pub(super) struct List {
+    pub(super) columns: String,
+    pub(super) from: &'static str,
+    pub(super) table: &'static str,
+    /// The column behind each field that may be compared or ordered by; or a condition, with `$` in the place of the comparison.
+    pub(super) fields: &'static [(&'static str, &'static str)],
     /// What holds of rows in some realms, whose ids stand in the place of `{}`. Nothing of a list without realms is in any.
-    in_realms: Option<&'static str>,
+    pub(super) in_realms: Option<&'static str>,
 }
 
 impl List {
@@ -103,6 +113,12 @@ impl List {
     fn condition(&self, comparison: &Comparison) -> String {
         let column = self.column(comparison.field);
         // The auth clients of a cluster are found by the serial number of any member, and an index serves it.
+        if let Some((before, end)) = column.split_once('$') {
+            return match comparison.pattern {
+                Pattern::Exact(_) => format!("{before}= ?{end}"),
+                Pattern::Prefix(_) => format!("{before}BETWEEN ? AND ?{end}"),
+            };
+        }
         let (column, end) = match column {
             OWNER_SERIAL => (BY_SERIAL, ")"),
             BY_MEMBER => (BY_MEMBER, ")"),
@@ -116,20 +132,35 @@ impl List {
 }
 
 /// An auth client belongs to a device, to a cluster, or to neither.
-const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
+pub(super) const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
     LEFT JOIN cluster ON cluster.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
 /// The serial number of the device, or of the primary of the cluster.
 const OWNER_SERIAL: &str = "coalesce(device.serial, cluster.primary_serial, '')";
 /// How an auth client is found by the serial number of its device, or of any member of its cluster.
 const BY_SERIAL: &str = "auth_client.owner_id IN (SELECT coalesce(cluster_id, id) FROM device WHERE serial";
 
+/// What the purge finds work on, by indexes that have deleted rows alone. What is banned is kept, and so is the device of a banned VDOM: neither
+/// is found once everything else of it is gone.
+const PURGEABLE: &str = "WITH due (at) AS (SELECT ?1 - retention_days * 86400000000 FROM settings) \
+    SELECT serial, coalesce(cluster_id, id) FROM device, due \
+        WHERE device.deleted_at <= due.at AND json_extract(device.tombstone, '$.mode') <> 2 \
+        AND NOT EXISTS (SELECT 1 FROM auth_client WHERE owner_id = coalesce(device.cluster_id, device.id) \
+            AND json_extract(auth_client.tombstone, '$.mode') = 2) \
+    UNION SELECT device.serial, owner_id FROM due JOIN auth_client ON auth_client.removed_at <= due.at \
+        LEFT JOIN device ON device.id = owner_id \
+    UNION SELECT device.serial, owner_id FROM due JOIN auth_client ON auth_client.deleted_at <= due.at \
+        AND json_extract(auth_client.tombstone, '$.mode') <> 2 LEFT JOIN device ON device.id = owner_id \
+    UNION SELECT device.serial, owner_id FROM due JOIN user_ref ON user_ref.deleted_at <= due.at \
+        JOIN auth_client ON auth_client.id = user_ref.auth_client_id LEFT JOIN device ON device.id = owner_id \
+    LIMIT ?2";
+
 /// The columns of [`auth_client_row`], in its order.
-fn auth_client_columns() -> String {
+pub(super) fn auth_client_columns() -> String {
     format!("{}, {OWNER_SERIAL}, realm.name, cluster.id, cluster.name", AuthClient::columns())
 }
 
 /// An auth client with its device and its realm.
-fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
+pub(super) fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreError> {
     let behind = AuthClient::COLUMNS.len();
     let id: Option<i64> = row.try_get(behind + 2)?;
     let name: Option<String> = row.try_get(behind + 3)?;
@@ -212,6 +243,21 @@ fn held_removals() -> List {
     }
 }
 
+/// Devices that several keys claim; one that an admin decided counts as deleted.
+const CLONE_CASES_FROM: &str = "(SELECT DISTINCT device.id AS id, device.serial AS serial, \
+    CASE WHEN device.disputed THEN NULL ELSE 1 END AS deleted_at \
+    FROM device_key JOIN device ON device.serial = device_key.serial) AS clone_case";
+
+fn clone_cases() -> List {
+    List {
+        columns: "clone_case.id, clone_case.serial".to_owned(),
+        from: CLONE_CASES_FROM,
+        table: "clone_case",
+        fields: &[("serial_number", "clone_case.serial")],
+        in_realms: None,
+    }
+}
+
 fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
     let mut cluster = Cluster::read(row)?;
     let members: &str = row.try_get(Cluster::COLUMNS.len())?;
@@ -251,6 +297,23 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
+    async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError> {
+        let (page, total) = self.list(&clone_cases(), query).await?;
+        let mut cases = Vec::with_capacity(page.len());
+        for row in page {
+            let serial = parse::<SerialNumber>(&row, 1, "device", "serial")?;
+            cases.push(CloneCase { device: row.try_get(0)?, serial, keys: self.device_keys(serial).await? });
+        }
+        Ok((cases, total))
+    }
+
+    async fn device_keys(&self, serial: SerialNumber) -> Result<Vec<DeviceKey>, StoreError> {
+        let columns = DeviceKey::columns();
+        let text = format!("SELECT {columns} FROM device_key WHERE serial = ? ORDER BY first_seen_at, id");
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_all(&self.pool).await?;
+        found.iter().map(DeviceKey::read).collect()
+    }
+
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
         let (page, total) = self.list(&clusters(), query).await?;
         Ok((page.iter().map(cluster_row).collect::<Result<_, _>>()?, total))
@@ -265,6 +328,26 @@ impl Reading for SqliteReading {
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError> {
+        self.find_realm(name).await
+    }
+
+    async fn list_realms(&self, query: &Query) -> Result<(Vec<Realm>, i64), StoreError> {
+        self.page_of_realms(query).await
+    }
+
+    async fn settings(&self) -> Result<Settings, StoreError> {
+        self.find_settings().await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError> {
+        self.find_user(id).await
+    }
+
+    async fn list_users(&self, query: &Query) -> Result<(Vec<(User, String)>, i64), StoreError> {
+        self.page_of_users(query).await
     }
 
     async fn admin(&self, token_hash: [u8; 32]) -> Result<Option<AdminToken>, StoreError> {
@@ -303,5 +386,40 @@ impl Reading for SqliteReading {
         );
         let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
         rows.iter().map(Held::read).collect()
+    }
+
+    async fn user_digests(
+        &self,
+        client: AuthClientId,
+        kinds: Kinds,
+        buckets: usize,
+    ) -> Result<([u8; 32], Vec<[u8; 32]>), StoreError> {
+        let (mut whole, mut parts) = ([0; 32], vec![[0; 32]; buckets]);
+        let text = "SELECT username, email, coalesce(mobile, ''), kind, active FROM user_ref \
+                    WHERE auth_client_id = ? AND deleted_at IS NULL AND (? & (1 << kind)) <> 0";
+        // Row by row: there may be a hundred thousand.
+        let mut rows = sqlx::query(text).bind(client.0).bind(i64::from(kinds.mask())).fetch(&self.pool);
+        while let Some(row) = rows.try_next().await? {
+            let kind = number(&row, 3, "user_ref", "kind", UserKind::from_number)?;
+            let username: &str = row.try_get(0)?;
+            let digest = user::digest(username, row.try_get(1)?, row.try_get(2)?, kind, row.try_get(4)?);
+            toggle(&mut whole, &digest);
+            if let Some(part) =
+                (buckets > 0).then(|| bucket_of(username, buckets)).and_then(|index| parts.get_mut(index))
+            {
+                toggle(part, &digest);
+            }
+        }
+        Ok((whole, parts))
+    }
+
+    async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError> {
+        let rows = sqlx::query(PURGEABLE).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                let serial: Option<&str> = row.try_get(0)?;
+                Ok((serial.map(super::load::serial).transpose()?, OwnerId(row.try_get(1)?)))
+            })
+            .collect()
     }
 }

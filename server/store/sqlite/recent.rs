@@ -88,6 +88,11 @@ impl Recent {
 
     /// Notes what was committed.
     pub(super) fn note_all(&mut self, state: &State) {
+        // A device that was purged is as new when it returns.
+        for device in state.devices.removed() {
+            self.known.remove(&device.serial);
+            self.devices.pop(&device.serial);
+        }
         state.devices.changed().for_each(|device| self.note(device));
         state.realms.changed().for_each(|realm| self.note_realm(realm));
         state.settings.changed().for_each(|settings| self.note_settings(settings));
@@ -103,6 +108,7 @@ impl Recent {
         self.realms.clear();
         self.settings = None;
         self.held = None;
+        // One that was purged, or was to be, is looked for once more.
         self.known.extend(state.devices.changed().map(|device| device.serial));
     }
 }

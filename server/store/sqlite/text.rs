@@ -100,7 +100,6 @@ impl<'q> Writes<'q> {
     }
 
     /// Removes the rows with these ids. Before what is written, because a new row may take the place of a removed one.
-    #[expect(dead_code, reason = "what is held, and what waits, goes when it is decided")]
     pub(super) fn remove<E: Entity>(&mut self, ids: impl Iterator<Item = i64>) {
         let ids: Vec<i64> = ids.collect();
         if ids.is_empty() {

@@ -1,0 +1,285 @@
+//! `fortigate fleet`: thousands of boxes from one process, each with a certificate and a connection of its own.
+//!
+//! # Layout, in reading order
+//!
+//! - [`args`]: the command line. [`scenario`]: what a fleet does, as data; [`schedule`]: when.
+//! - [`serials`]: which boxes there are, and which of them are this process's; [`limits`]: whether the machine lets so many be.
+//! - [`standin`]: one box. [`viewer`]: one viewer of the debug feed. [`admin`]: what the register holds.
+//! - [`run`]: the steps. [`metrics`]: what is measured meanwhile. [`invariants`]: what must hold at the end.
+//! - [`report`]: what came of it; [`summary`] and [`html`] show it.
+
+pub mod admin;
+pub mod args;
+pub mod html;
+pub mod invariants;
+pub mod limits;
+pub mod metrics;
+mod plot;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod schedule;
+pub mod serials;
+pub mod standin;
+pub mod summary;
+pub mod viewer;
+
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use muster_proto::SerialNumber;
+use muster_proto::device::DeviceInfo;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::PrivateKeyDer;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::certificate::{Factory, FactoryCa};
+use crate::connect::Dialer;
+use crate::device::Device;
+use crate::server_url::ServerUrl;
+use crate::tls::Trust;
+use admin::Admin;
+use args::{Fleet, FleetCommand};
+use report::{Checked, Report};
+use run::{Mailbox, Runner};
+use scenario::{Scenario, Step};
+use serials::MAX_BOXES;
+use standin::{Shared, StandIn};
+
+const FIRMWARE: &str = "v7.4.8,build2795";
+const MODEL: &str = "FortiGate-VM01";
+/// How many certificates one task makes.
+const CHUNK: usize = 64;
+
+/// Where the server is, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The server.
+    pub server: ServerUrl,
+    /// Its CA, if it is not that of the data directory.
+    pub ca: Option<PathBuf>,
+    /// How long name, TCP and TLS may take together.
+    pub connect_timeout: Duration,
+}
+
+/// Runs a fleet, or shows reports. False if something that must hold did not.
+pub async fn fleet(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Write) -> anyhow::Result<bool> {
+    let (report, html, json) = match &fleet.command {
+        Some(FleetCommand::Report { files, html, json }) => (merged(files)?, html, json),
+        None => (drive(fleet, way, now, out).await?, &fleet.html, &fleet.json),
+    };
+    if let Some(path) = json {
+        write(path, &serde_json::to_string(&report).context("the report cannot be written as JSON")?)?;
+    }
+    if let Some(path) = html {
+        write(path, &html::page(&report)?)?;
+    }
+    write!(out, "{}", summary::text(&report)?)?;
+    Ok(report.is_good())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
+}
+
+fn merged(files: &[PathBuf]) -> anyhow::Result<Report> {
+    let mut merged: Option<Report> = None;
+    for path in files {
+        let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+        let report = Report::from_json(&text).with_context(|| path.display().to_string())?;
+        merged = Some(match merged {
+            Some(before) => before.merge(&report).with_context(|| path.display().to_string())?,
+            None => report,
+        });
+    }
+    merged.context("there is no report to show")
+}
+
+async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Write) -> anyhow::Result<Report> {
+    let scenario = Scenario::named(&fleet.scenario)?;
+    anyhow::ensure!((1..=MAX_BOXES).contains(&fleet.devices), "--devices must be from 1 to {MAX_BOXES}");
+    anyhow::ensure!(fleet.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()), "--rate must be more than 0");
+    let range = fleet.part.range(fleet.devices);
+    let count = range.end - range.start;
+    let extra: u32 = scenario.steps.iter().map(connections).sum();
+    let sources = limits::prepare(count.saturating_add(extra), way.server.host())?;
+
+    let memory_before = run::resident();
+    let trust = Trust::new(&read(way.ca.as_ref().unwrap_or(&fleet.muster_data.join("ca.pem")))?)?;
+    let identities = identities(fleet, &trust, range.clone(), now).await?;
+    let admin = admin(fleet, way, &trust)?;
+    let shared = Arc::new(Shared::new(fleet.patience));
+    let mut boxes = Vec::new();
+    for ((index, (serial, tls)), source) in range.zip(identities).zip(sources.into_iter().cycle()) {
+        boxes.push(make(fleet, way, &shared, (index, serial), tls, source)?);
+    }
+
+    let share = f64::from(count) / f64::from(fleet.devices);
+    let mut runner = Runner {
+        shared: Arc::clone(&shared),
+        boxes,
+        admin,
+        prefix: fleet.run.prefix(),
+        rate: fleet.rate.unwrap_or_else(|| (f64::from(fleet.devices) / 10.0).max(10.0)) * share,
+        share,
+        duration: fleet.duration,
+        restart_command: fleet.restart_command.clone(),
+        seed: fleet.seed,
+        memory_before,
+        out,
+        report: begin(fleet, way, &scenario, count, now),
+        ids: invariants::Ids::default(),
+        viewers: Vec::new(),
+    };
+    let ran = runner.run(&scenario).await;
+    let mut report = runner.report;
+    report.seconds = shared.metrics.began().elapsed().as_secs_f64();
+    report.measured(&shared.metrics.snapshot());
+    if let Err(error) = ran {
+        // What was measured until then is worth telling.
+        report.broken_count += 1;
+        report.broken.push(format!("the run stopped: {error:#}"));
+    }
+    Ok(report)
+}
+
+/// How many connections besides those of its boxes a step needs.
+fn connections(step: &Step) -> u32 {
+    match *step {
+        Step::Watch { viewers, slow } => viewers.saturating_add(slow),
+        Step::Clone { boxes } => boxes,
+        _ => 0,
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| {
+        format!(
+            "could not read {}: start muster-server once, and name its data directory with --muster-data",
+            path.display()
+        )
+    })
+}
+
+fn admin(fleet: &Fleet, way: &Way, trust: &Trust) -> anyhow::Result<Admin> {
+    let tls = Arc::new(trust.client_config(None)?);
+    let token = fleet.admin_token.clone().unwrap_or_else(|| fleet.muster_data.join("admin-token"));
+    Admin::new(Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout }, &token)
+}
+
+type Identities = Vec<(SerialNumber, Arc<ClientConfig>)>;
+
+/// Makes a key and a certificate for every box, on as many cores as there are.
+async fn identities(
+    fleet: &Fleet,
+    trust: &Trust,
+    range: std::ops::Range<u32>,
+    now: OffsetDateTime,
+) -> anyhow::Result<Identities> {
+    let text = |name| read(&fleet.muster_data.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let ca = FactoryCa { certificate: text("device-ca.pem")?, key: text("device-ca.key")? };
+    let factory = Arc::new(Factory::open(&ca, now)?);
+    let serials: Option<Vec<_>> = range.map(|index| fleet.run.serial(index)).collect();
+    let serials = serials.context("the run has too many boxes")?;
+    let mut making = JoinSet::new();
+    for (number, chunk) in serials.chunks(CHUNK).enumerate() {
+        let (chunk, factory, trust) = (chunk.to_vec(), Arc::clone(&factory), trust.clone());
+        making.spawn_blocking(move || {
+            let made: anyhow::Result<Vec<_>> =
+                chunk.into_iter().map(|serial| Ok((serial, identity(&factory, &trust, &serial, now)?))).collect();
+            made.map(|made| (number, made))
+        });
+    }
+    let mut chunks = Vec::new();
+    while let Some(made) = making.join_next().await {
+        chunks.push(made.context("a certificate could not be made")??);
+    }
+    chunks.sort_by_key(|(number, _)| *number);
+    Ok(chunks.into_iter().flat_map(|(_, made)| made).collect())
+}
+
+/// The TLS of one box: a key and a certificate of its own, everything else shared.
+fn identity(
+    factory: &Factory,
+    trust: &Trust,
+    serial: &SerialNumber,
+    now: OffsetDateTime,
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let (certificate, key) = factory.issue(serial, now)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let mut tls = trust.client_config(Some((vec![certificate.der().clone()], key)))?;
+    // A box proves itself anew each time, as after a reboot; and the cache of sessions is bigger than the rest of the box.
+    tls.resumption = Resumption::disabled();
+    Ok(Arc::new(tls))
+}
+
+fn make(
+    fleet: &Fleet,
+    way: &Way,
+    shared: &Arc<Shared>,
+    (index, serial): (u32, SerialNumber),
+    tls: Arc<ClientConfig>,
+    source: Option<IpAddr>,
+) -> anyhow::Result<Mailbox> {
+    let info =
+        DeviceInfo { model: MODEL.parse()?, hostname: format!("fleet-{index}").parse()?, firmware: FIRMWARE.parse()? };
+    let mut device = Device::new(serial, info, way.server.clone());
+    for number in 1..fleet.vdoms {
+        device.add_vdom(format!("v{number}").parse()?)?;
+    }
+    let dialer = Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout };
+    let stand_in = StandIn {
+        index,
+        device,
+        dialer,
+        source,
+        rng: StdRng::seed_from_u64(fleet.seed.wrapping_mul(u64::from(MAX_BOXES)).wrapping_add(index.into())),
+        shared: Arc::clone(shared),
+        is_cloned: false,
+        line: None,
+        lost: None,
+        acknowledged: None,
+        next_vdom: fleet.vdoms,
+    };
+    let (asks, asked) = mpsc::unbounded_channel();
+    tokio::spawn(stand_in.live(asked));
+    Ok(Mailbox { serial, index, asks })
+}
+
+fn begin(fleet: &Fleet, way: &Way, scenario: &Scenario, boxes: u32, now: OffsetDateTime) -> Report {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit for thousands of years")]
+    let began = (now.unix_timestamp_nanos() / 1_000_000) as f64 / 1000.0;
+    Report {
+        version: report::VERSION,
+        scenario: scenario.name.clone(),
+        about: scenario.about.clone(),
+        server: way.server.to_string(),
+        run: fleet.run.to_string(),
+        parts: vec![fleet.part.to_string()],
+        boxes: boxes.into(),
+        vdoms: fleet.vdoms,
+        users: fleet.users,
+        seed: fleet.seed,
+        began,
+        seconds: 0.0,
+        rows: std::collections::BTreeMap::new(),
+        timeline: Vec::new(),
+        steps: Vec::new(),
+        memory: None,
+        storms: Vec::new(),
+        checked: Checked::default(),
+        broken: Vec::new(),
+        broken_count: 0,
+        notes: Vec::new(),
+    }
+}

@@ -1,0 +1,452 @@
+//! One box of a fleet: a task that keeps a connection, does what it is asked, and comes back when the connection is lost.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use muster_proto::v1::device_service_client::DeviceServiceClient;
+use muster_proto::{VdomName, v1};
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Request, Status};
+
+use super::invariants::Acknowledged;
+use super::limits;
+use super::metrics::{Kind, Metrics, Operation};
+use crate::backoff::Backoff;
+use crate::connect::{Connection, Dialer, Over};
+use crate::device::Device;
+use crate::failure::CallError;
+
+/// How long one try of a call may take.
+const CALL: Duration = Duration::from_secs(30);
+
+/// What the boxes of a fleet share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What is measured.
+    pub metrics: Metrics,
+    /// How long an operation may take with all its retries.
+    pub patience: Duration,
+    /// Whether viewers of the debug feed are there: then operations are written down.
+    pub is_watched: AtomicBool,
+    operations: Mutex<Vec<Operation>>,
+    storm: Mutex<Option<Storm>>,
+}
+
+/// A restart of the server that is under way.
+#[derive(Debug)]
+struct Storm {
+    returned: mpsc::UnboundedSender<u32>,
+    first_loss: Option<Instant>,
+    first_return: Option<Instant>,
+}
+
+/// When a restart was noticed, and when the server answered again.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    /// When the first box lost its connection.
+    pub lost: Instant,
+    /// When the first box had one again.
+    pub found: Instant,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is held can be left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// For a fleet whose operations may take this long.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            metrics: Metrics::new(Instant::now()),
+            patience,
+            is_watched: AtomicBool::new(false),
+            operations: Mutex::default(),
+            storm: Mutex::default(),
+        }
+    }
+
+    /// The operations that were acknowledged since viewers are there.
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        lock(&self.operations).clone()
+    }
+
+    /// The server is about to restart: the boxes that come back are told one by one.
+    pub fn storm_begins(&self) -> mpsc::UnboundedReceiver<u32> {
+        let (returned, returns) = mpsc::unbounded_channel();
+        *lock(&self.storm) = Some(Storm { returned, first_loss: None, first_return: None });
+        returns
+    }
+
+    /// The restart is over.
+    pub fn storm_ends(&self) -> Option<Outage> {
+        let storm = lock(&self.storm).take()?;
+        Some(Outage { lost: storm.first_loss?, found: storm.first_return? })
+    }
+
+    fn in_storm(&self, act: impl FnOnce(&mut Storm)) {
+        if let Some(storm) = &mut *lock(&self.storm) {
+            act(storm);
+        }
+    }
+}
+
+/// An operation that is due; dropped when it has ended, well or not.
+#[derive(Debug)]
+pub struct Ticket {
+    /// When it was due.
+    pub due: Instant,
+    /// Moves when it has ended.
+    pub progress: ProgressBar,
+    /// Whoever waits for the step waits for the last of these to be dropped.
+    pub pending: mpsc::Sender<()>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.progress.inc(1);
+    }
+}
+
+/// What a box can be asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Come up: connect and register.
+    Connect(Ticket),
+    /// Report what is there.
+    Sync(Ticket),
+    /// Get so many VDOMs, and report them.
+    AddVdoms(u32, Ticket),
+    /// Lose so many VDOMs, and report what is left.
+    RemoveVdoms(u32, Ticket),
+    /// Close the connection, and come back.
+    Reconnect(Ticket),
+    /// Report, and tell the id of that operation.
+    Mark(oneshot::Sender<String>),
+    /// Tell what was acknowledged.
+    Recall(oneshot::Sender<Acknowledged>),
+}
+
+/// A box.
+pub struct StandIn {
+    /// Which box of the run it is.
+    pub index: u32,
+    /// What it knows of itself.
+    pub device: Device,
+    /// How it reaches the server.
+    pub dialer: Dialer,
+    /// From which address.
+    pub source: Option<IpAddr>,
+    /// Chance, for its waits.
+    pub rng: StdRng,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Whether somebody else reports under its serial number.
+    pub is_cloned: bool,
+    /// Its connection, while it has one.
+    pub line: Option<(Connection, Over)>,
+    /// Since when it has none, if it was lost.
+    pub lost: Option<Instant>,
+    /// What the server acknowledged last.
+    pub acknowledged: Option<Acknowledged>,
+    /// The number in the name of the next VDOM.
+    pub next_vdom: u32,
+}
+
+impl fmt::Debug for StandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StandIn").field("serial", &self.device.serial).finish_non_exhaustive()
+    }
+}
+
+/// What the server acknowledged with one answer.
+struct Answer {
+    operation: String,
+    vdoms: Vec<v1::VdomOutcome>,
+    /// The list of the box is what the register holds.
+    is_in_sync: bool,
+    generation: i64,
+    digest: Vec<u8>,
+}
+
+impl StandIn {
+    /// Lives until nobody can ask it anything any more.
+    pub async fn live(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        loop {
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    // On the heap, and only while it lasts: what waits is small.
+                    Some(ask) => Box::pin(self.serve(ask)).await,
+                    None => return self.hang_up(),
+                },
+                () = over(&mut self.line) => Box::pin(self.come_back()).await,
+            }
+        }
+    }
+
+    async fn serve(&mut self, ask: Ask) {
+        match ask {
+            Ask::Connect(ticket) => self.operate(Kind::Register, ticket.due).await,
+            Ask::Sync(ticket) => self.operate(Kind::Sync, ticket.due).await,
+            Ask::AddVdoms(count, ticket) => {
+                for _ in 0..count {
+                    self.add_vdom();
+                }
+                self.operate(Kind::Change, ticket.due).await;
+            }
+            Ask::RemoveVdoms(count, ticket) => {
+                for _ in 0..count {
+                    self.remove_vdom();
+                }
+                self.operate(Kind::Change, ticket.due).await;
+            }
+            Ask::Reconnect(ticket) => {
+                self.hang_up();
+                self.operate(Kind::Reconnect, ticket.due).await;
+            }
+            Ask::Mark(marked) => {
+                if self.persist(Kind::Sync).await.is_ok()
+                    && let Some(acknowledged) = &self.acknowledged
+                {
+                    let _ = marked.send(acknowledged.operation.clone());
+                }
+            }
+            Ask::Recall(recalled) => {
+                if let Some(acknowledged) = self.acknowledged.clone() {
+                    let _ = recalled.send(acknowledged);
+                }
+            }
+        }
+    }
+
+    /// A box may have fewer VDOMs than a scenario would like: then it stays as it is.
+    fn add_vdom(&mut self) {
+        self.next_vdom += 1;
+        if let Ok(name) = format!("v{}", self.next_vdom).parse() {
+            let _ = self.device.add_vdom(name);
+        }
+    }
+
+    fn remove_vdom(&mut self) {
+        if let Some(last) = self.device.vdoms().last().copied() {
+            let _ = self.device.delete_vdom(last);
+        }
+    }
+
+    /// Does one operation that is due, for as long as it takes.
+    async fn operate(&mut self, kind: Kind, due: Instant) {
+        let metrics = &self.shared.metrics;
+        metrics.due(kind, due);
+        match self.persist(kind).await {
+            Ok(()) => self.shared.metrics.done(kind, due, &self.device.serial),
+            Err(error) => self.shared.metrics.failed(kind, &self.device.serial, &error.to_string()),
+        }
+    }
+
+    async fn come_back(&mut self) {
+        self.lose();
+        // Thousands lost their connections in the same moment: they do not come back in the same moment.
+        sleep(Backoff::default().next(None, &mut self.rng)).await;
+        if let Err(error) = self.persist(Kind::Return).await {
+            self.shared.metrics.failed(Kind::Return, &self.device.serial, &error.to_string());
+        }
+    }
+
+    /// Tries until it is done, or cannot be done, or patience ends.
+    async fn persist(&mut self, kind: Kind) -> Result<(), CallError> {
+        let end = Instant::now() + self.shared.patience;
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match self.attempt(kind).await {
+                Ok(()) => {
+                    self.found();
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if let CallError::Connect(error) = &error
+                && let Some(limit) = limits::met(error)
+            {
+                self.shared.metrics.note(limit);
+            }
+            if matches!(error, CallError::Connect(_) | CallError::Lost(_) | CallError::NoAnswer(_)) {
+                self.lose();
+            }
+            let wait = backoff.next(error.retry_after(), &mut self.rng);
+            if !is_passing(&error) || Instant::now() + wait > end {
+                if let Some(acknowledged) = &mut self.acknowledged {
+                    acknowledged.in_doubt = true;
+                }
+                return Err(error);
+            }
+            self.shared.metrics.retried(kind, &why(&error));
+            sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&mut self, kind: Kind) -> Result<(), CallError> {
+        let connection = self.connection().await?;
+        let mut client = DeviceServiceClient::new(connection.channel.clone());
+        let of = |status: &Status| CallError::of(&connection, status);
+        let is_watched = self.shared.is_watched.load(Ordering::Acquire);
+        let answer = if kind == Kind::Register {
+            let answer =
+                within(client.register(request(self.register_request()))).await?.map_err(|status| of(&status))?;
+            let v1::RegisterResponse { operation_id, vdoms, generation, digest, .. } = answer.into_inner();
+            Answer { operation: operation_id, vdoms, is_in_sync: false, generation, digest }
+        } else {
+            let answer =
+                within(client.sync(request(self.device.sync_request()))).await?.map_err(|status| of(&status))?;
+            let answer = answer.into_inner();
+            let is_in_sync = answer.status() == v1::SyncStatus::InSync;
+            let v1::SyncResponse { operation_id, vdoms, generation, digest, .. } = answer;
+            Answer { operation: operation_id, vdoms, is_in_sync, generation, digest }
+        };
+        self.acknowledge(answer, is_watched);
+        Ok(())
+    }
+
+    fn register_request(&self) -> v1::RegisterRequest {
+        v1::RegisterRequest {
+            serial_number: self.device.serial.to_string(),
+            info: Some((&self.device.info()).into()),
+            vdoms: self.device.vdoms().iter().map(|name| v1::Vdom { name: name.to_string() }).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// Writes down what the answer promises. Whether it was watched is asked before the call: what began before may have ended before, too.
+    fn acknowledge(&mut self, answer: Answer, is_watched: bool) {
+        if is_watched {
+            lock(&self.shared.operations).push(Operation {
+                id: answer.operation.clone(),
+                serial: self.device.serial,
+                acknowledged: Instant::now(),
+            });
+        }
+        let before = self.acknowledged.take();
+        let mut vdoms = if answer.is_in_sync {
+            self.device.vdoms().iter().copied().collect()
+        } else {
+            before.map(|before| before.vdoms).unwrap_or_default()
+        };
+        for item in &answer.vdoms {
+            let Ok(name) = item.vdom.parse::<VdomName>() else { continue };
+            match item.outcome() {
+                v1::Outcome::Removed => {
+                    vdoms.remove(&name);
+                }
+                v1::Outcome::Refused | v1::Outcome::Unspecified => {}
+                _ => {
+                    vdoms.insert(name);
+                }
+            }
+        }
+        self.acknowledged = Some(Acknowledged {
+            serial: self.device.serial,
+            vdoms,
+            generation: answer.generation,
+            digest: answer.digest,
+            operation: answer.operation,
+            in_doubt: self.is_cloned,
+        });
+    }
+
+    /// The connection, made if there is none.
+    async fn connection(&mut self) -> Result<Connection, CallError> {
+        if let Some((connection, _)) = &self.line {
+            return Ok(connection.clone());
+        }
+        let began = Instant::now();
+        let line = Box::pin(self.dialer.connect_from(self.source, CALL)).await?;
+        let now = Instant::now();
+        self.shared.metrics.due(Kind::Handshake, began);
+        self.shared.metrics.done(Kind::Handshake, began, &self.device.serial);
+        self.shared.metrics.connection(true);
+        self.shared.in_storm(|storm| {
+            if storm.first_loss.is_some() {
+                storm.first_return.get_or_insert(now);
+            }
+        });
+        Ok(self.line.insert(line).0.clone())
+    }
+
+    /// Closes the connection.
+    fn hang_up(&mut self) {
+        if self.line.take().is_some() {
+            self.shared.metrics.connection(false);
+        }
+    }
+
+    /// The connection was lost.
+    fn lose(&mut self) {
+        if self.line.is_some() {
+            let now = Instant::now();
+            self.hang_up();
+            self.lost.get_or_insert(now);
+            self.shared.in_storm(|storm| {
+                storm.first_loss.get_or_insert(now);
+            });
+        }
+    }
+
+    /// The box is in sync, again if it had lost its connection.
+    fn found(&mut self) {
+        if let Some(lost) = self.lost.take() {
+            self.shared.metrics.due(Kind::Return, lost);
+            self.shared.metrics.done(Kind::Return, lost, &self.device.serial);
+            // Nobody counts any more once the step is over.
+            self.shared.in_storm(|storm| {
+                let _ = storm.returned.send(self.index);
+            });
+        }
+    }
+}
+
+/// Waits for the end of a connection; for ever if there is none.
+async fn over(line: &mut Option<(Connection, Over)>) {
+    match line {
+        Some((_, over)) => over.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL);
+    request
+}
+
+async fn within<F: Future>(call: F) -> Result<F::Output, CallError> {
+    timeout(CALL, call).await.map_err(|_| CallError::NoAnswer(CALL))
+}
+
+/// Whether the same call may succeed later: see the contract of `DeviceService`.
+fn is_passing(error: &CallError) -> bool {
+    match error {
+        CallError::NoAnswer(_) => true,
+        CallError::Refused(refusal) => {
+            matches!(refusal.code, Code::Aborted | Code::DeadlineExceeded | Code::Cancelled) || error.is_passing()
+        }
+        error => error.is_passing(),
+    }
+}
+
+/// Why a try failed, in a word.
+fn why(error: &CallError) -> String {
+    match error {
+        CallError::Connect(error) => format!("{} failed", error.stage()),
+        CallError::Lost(_) => "connection lost".to_owned(),
+        CallError::NoAnswer(_) => "no answer".to_owned(),
+        CallError::Refused(refusal) if refusal.reason.is_empty() => format!("{:?}", refusal.code),
+        CallError::Refused(refusal) => refusal.reason.clone(),
+    }
+}

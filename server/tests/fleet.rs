@@ -1,0 +1,240 @@
+//! `fortigate fleet` against the binary: real TLS, real restarts, and what it says of a server that forgets.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser as _;
+use muster_client::args::Arguments;
+use muster_client::cli::{self, Exit};
+use muster_client::fleet::metrics::Kind;
+use muster_client::fleet::report::Report;
+use muster_proto::v1;
+use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tempfile::{TempDir, tempdir};
+use time::OffsetDateTime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::clients::admin;
+use crate::process::{Running, binary, server, within};
+
+/// What a fleet prints; each line is told as it comes, and waits for what the test does with it.
+struct Out {
+    text: Arc<Mutex<String>>,
+    lines: UnboundedSender<(String, std::sync::mpsc::Sender<()>)>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let line = self.text.lock().unwrap().lines().last().unwrap_or_default().to_owned();
+        let (done, wait) = std::sync::mpsc::channel();
+        // Both ends go when nobody listens.
+        let _ = self.lines.send((line, done));
+        let _ = wait.recv();
+        Ok(())
+    }
+}
+
+/// A fleet that has run.
+#[derive(Debug)]
+struct Ran {
+    exit: Exit,
+    text: String,
+    report: Report,
+    html: String,
+}
+
+/// Runs a fleet of a server; what it prints comes one line after the other, and the fleet goes on when the line is dropped.
+fn start(
+    dir: &TempDir,
+    data: &Path,
+    address: SocketAddr,
+    flags: &str,
+) -> (impl Future<Output = Ran> + use<>, UnboundedReceiver<(String, std::sync::mpsc::Sender<()>)>) {
+    let path = |name: &str| dir.path().join(name);
+    let (json, html) = (path("report.json"), path("report.html"));
+    let words = format!(
+        "fortigate --server https://{address} fleet --muster-data {} --json {} --html {} {flags}",
+        data.display(),
+        json.display(),
+        html.display()
+    );
+    let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
+    let text = Arc::<Mutex<String>>::default();
+    let (lines, told) = unbounded_channel();
+    let mut out = Out { text: Arc::clone(&text), lines };
+    let ran = async move {
+        let (mut rng, mut err) = (StdRng::seed_from_u64(1), Vec::new());
+        let exit = cli::run(arguments, OffsetDateTime::now_utc(), &mut rng, &mut out, &mut err).await;
+        drop(out);
+        let text = text.lock().unwrap().clone();
+        assert_eq!(String::from_utf8(err).unwrap(), "", "{text}");
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        Ran { exit, text, report: Report::from_json(&read(&json)).unwrap(), html: read(&html) }
+    };
+    (ran, told)
+}
+
+async fn fleet(data: &Path, address: SocketAddr, flags: &str) -> Ran {
+    let dir = tempdir().unwrap();
+    let (ran, told) = start(&dir, data, address, flags);
+    drop(told);
+    within(ran).await
+}
+
+fn assert_held(ran: &Ran) {
+    assert_eq!((ran.exit, ran.report.broken_count), (Exit::Done, 0), "{}", ran.text);
+    assert!(ran.text.ends_with("Everything held.\n"), "{}", ran.text);
+    assert!(ran.html.contains("Everything held.") && ran.html.ends_with("</html>\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steady_fleet_is_measured_and_everything_holds() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let ran = fleet(data.path(), running.address, "--devices 200 --vdoms 4 --rate 200 --duration 1s").await;
+    assert_held(&ran);
+    let report = &ran.report;
+    assert_eq!((report.boxes, report.checked.devices, report.checked.vdoms), (200, 200, 800));
+    let row = |kind| (report.rows[&kind].due, report.rows[&kind].done, report.rows[&kind].failed);
+    assert_eq!((row(Kind::Register), row(Kind::Sync)), ((200, 200, 0), (200, 200, 0)));
+    assert_eq!((report.checked.operations, report.checked.viewers), (200, 2));
+    assert_eq!(report.rows[&Kind::Register].histogram().unwrap().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_box_comes_back_after_kill_minus_nine() {
+    let (data, dir) = (tempdir().unwrap(), tempdir().unwrap());
+    let running = Running::start(server(data.path())).await;
+    let address = running.address;
+    let flags = "--devices 200 --rate 500 --scenario storm";
+    let (ran, mut told) = start(&dir, data.path(), address, flags);
+    let ran = tokio::spawn(ran);
+    // The operator does it, when the fleet asks for it.
+    while let Some((line, _go_on)) = within(told.recv()).await {
+        if line.starts_with("Restart the server now") {
+            break;
+        }
+    }
+    running.signal("KILL");
+    running.ended().await;
+    let mut again = binary(["--data-dir"]);
+    again.arg(data.path()).arg("--listen").arg(address.to_string());
+    let _again = Running::start(again).await;
+    drop(told);
+    let ran = within(ran).await.unwrap();
+    assert_held(&ran);
+    let storm = &ran.report.storms[0];
+    assert_eq!((storm.lost, storm.returned), (200, 200));
+    assert_eq!((ran.report.rows[&Kind::Return].done, ran.report.rows[&Kind::Return].failed), (200, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_restarts_the_server_itself() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let (address, pid) = (running.address, running.pid());
+    let restart = tokio::spawn({
+        let mut again = binary(["--data-dir"]);
+        again.arg(data.path()).arg("--listen").arg(address.to_string());
+        async move {
+            running.ended().await;
+            Running::start(again).await
+        }
+    });
+    // One word, because the command line of the test has no quotes.
+    let script = data.path().join("restart");
+    std::fs::write(&script, format!("kill -TERM {pid}\n")).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let flags = format!("--devices 50 --rate 500 --scenario storm --restart-command {}", script.display());
+    let ran = fleet(data.path(), address, &flags).await;
+    assert_held(&ran);
+    assert_eq!(ran.report.storms[0].returned, 50);
+    within(restart).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vdoms_that_come_and_go_leave_what_was_acknowledged() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let ran = fleet(data.path(), running.address, "--devices 60 --rate 200 --scenario churn").await;
+    assert_held(&ran);
+    assert_eq!(ran.report.rows[&Kind::Change].done, 240);
+    assert_eq!(ran.report.rows[&Kind::Reconnect].done, 60);
+    assert_eq!(ran.report.checked.vdoms, 60 * 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_viewers_are_told_what_they_missed() {
+    let data = tempdir().unwrap();
+    let mut command = server(data.path());
+    command.args(["--feed-memory", "64KiB"]);
+    let running = Running::start(command).await;
+    let ran =
+        fleet(data.path(), running.address, "--devices 50 --rate 1000 --duration 3s --scenario slow-viewers").await;
+    assert_held(&ran);
+    assert_eq!(ran.report.checked.viewers, 8);
+    assert!(ran.report.checked.gaps > 0 && ran.report.checked.missed > 0, "{}", ran.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_share_a_run_and_their_reports_merge() {
+    let (data, dir) = (tempdir().unwrap(), tempdir().unwrap());
+    let running = Running::start(server(data.path())).await;
+    let part = |number| {
+        let json = dir.path().join(format!("{number}.json"));
+        let (data, address) = (data.path().to_owned(), running.address);
+        async move {
+            let flags = format!("--devices 61 --rate 300 --duration 500ms --run 9 --part {number}/3");
+            let ran = fleet(&data, address, &flags).await;
+            assert_held(&ran);
+            std::fs::write(&json, serde_json::to_string(&ran.report).unwrap()).unwrap();
+            json
+        }
+    };
+    let (one, two, three) = tokio::join!(part(1), part(2), part(3));
+    let merged = dir.path().join("merged.json");
+    let words = ["fortigate", "fleet", "report", "--json", merged.to_str().unwrap()];
+    let words = words.into_iter().chain([&one, &two, &three].map(|path| path.to_str().unwrap()));
+    let arguments = Arguments::try_parse_from(words).unwrap();
+    let (mut rng, mut out, mut err) = (StdRng::seed_from_u64(1), Vec::new(), Vec::new());
+    let exit = cli::run(arguments, OffsetDateTime::now_utc(), &mut rng, &mut out, &mut err).await;
+    assert_eq!(exit, Exit::Done, "{}", String::from_utf8(err).unwrap());
+    let report = Report::from_json(&std::fs::read_to_string(merged).unwrap()).unwrap();
+    assert_eq!((report.boxes, report.parts.len(), report.rows[&Kind::Register].done), (61, 3, 61));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_and_is_gone_is_an_exit_status() {
+    let (data, dir) = (tempdir().unwrap(), tempdir().unwrap());
+    let running = Running::start(server(data.path())).await;
+    let scenario = dir.path().join("scenario.toml");
+    let text = "name = \"x\"\nabout = \"\"\n[[step]]\ndo = \"connect\"\n[[step]]\ndo = \"check\"\n";
+    std::fs::write(&scenario, text).unwrap();
+    let flags = format!("--devices 5 --scenario {}", scenario.display());
+    let (ran, mut told) = start(&dir, data.path(), running.address, &flags);
+    let ran = tokio::spawn(ran);
+    let (line, go_on) = within(told.recv()).await.unwrap();
+    assert!(line.starts_with("connect: 5 operations in "), "{line}");
+    // Somebody deletes behind the back of the fleet, which is what a server that forgets looks like.
+    let name = "authClients/FGVM01TM00000003-v2".to_owned();
+    let request = v1::DeleteAuthClientRequest { name, ..Default::default() };
+    AuthClientServiceClient::new(admin(data.path(), running.address)).delete_auth_client(request).await.unwrap();
+    drop((go_on, told));
+    let ran = within(ran).await.unwrap();
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(
+        ran.text.contains("BROKEN: acknowledged but absent: VDOM v2 of FGVM01TM00000003 (operation "),
+        "{}",
+        ran.text
+    );
+    assert!(ran.html.contains("verdict bad") && ran.html.contains("VDOM v2 of FGVM01TM00000003"));
+}
