@@ -10,7 +10,7 @@
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
 //! - [`fleet`]: thousands of boxes.
-//! - [`cloud`], [`users`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
+//! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
 pub mod args;
 pub mod backoff;
@@ -31,7 +31,9 @@ pub mod ldap_filter;
 mod link;
 pub mod model;
 pub mod render;
+pub mod report;
 pub mod server_url;
 pub mod shell;
 pub mod tls;
+pub mod user_sync;
 pub mod users;

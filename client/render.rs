@@ -31,6 +31,11 @@ pub const DRY_RUN: &str = "Dry run: nothing was done. An update would do this:";
 /// What is printed if there are none.
 pub const DRY_RUN_IDLE: &str = "Dry run: nothing was done. An update would change nothing.";
 
+/// What is printed before the users of a dry run.
+pub const DRY_RUN_SYNC: &str = "Dry run: nothing was done. A sync would do this:";
+/// What is printed if there are none.
+pub const DRY_RUN_SYNC_IDLE: &str = "Dry run: nothing was done. A sync would change nothing.";
+
 /// Whether the server took the list, in full or by its digest.
 #[must_use]
 pub fn was_taken(answer: &SyncResponse) -> bool {

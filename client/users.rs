@@ -1,4 +1,4 @@
-//! What the box says to the service of its users, one call for each, and how what came of it is shown.
+//! What the box says to the service of a user that came, changed or went.
 
 use std::io::{self, Write};
 
@@ -11,91 +11,10 @@ use crate::cli::Exit;
 use crate::cloud::Cloud;
 use crate::conf::users::{CloudUser, Kind};
 use crate::device::Device;
-use crate::failure::{CallError, Refusal};
+use crate::failure::CallError;
 use crate::render;
+use crate::report::{Report, line, refused};
 use crate::shell::session::UserChange;
-
-/// What became of users, in the words of the task that FortiOS prints (domain sheet, section 3.4).
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    create: (u64, u64),
-    modify: (u64, u64),
-    delete: (u64, u64),
-    /// A line for each that failed, or has a reason.
-    items: Vec<String>,
-}
-
-/// Which count of a report a user belongs to if its outcome does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It should be there.
-    Create,
-    /// It should be as the box has it.
-    Modify,
-    /// It should be gone.
-    Delete,
-}
-
-impl Report {
-    /// Counts what became of a user.
-    pub fn add(&mut self, vdom: VdomName, action: Action, user: &v1::UserOutcome) {
-        let outcome = v1::Outcome::try_from(user.outcome);
-        let (count, failed) = match (outcome, action) {
-            (Ok(v1::Outcome::Created | v1::Outcome::Restored), _) => (Some(&mut self.create), false),
-            (Ok(v1::Outcome::Updated), _) => (Some(&mut self.modify), false),
-            (Ok(v1::Outcome::Removed), _) => (Some(&mut self.delete), false),
-            (Ok(v1::Outcome::Unchanged), _) => (None, false),
-            (_, Action::Create) => (Some(&mut self.create), true),
-            (_, Action::Modify) => (Some(&mut self.modify), true),
-            (_, Action::Delete) => (Some(&mut self.delete), true),
-        };
-        if let Some((success, failure)) = count {
-            *(if failed { failure } else { success }) += 1;
-        }
-        if failed || !user.reason.is_empty() {
-            self.items.push(line(vdom, user));
-        }
-    }
-
-    /// Whether anything failed.
-    #[must_use]
-    pub fn has_failures(&self) -> bool {
-        self.create.1 + self.modify.1 + self.delete.1 > 0
-    }
-
-    /// A line for each user that failed, or has a reason.
-    #[must_use]
-    pub fn items(&self) -> &[String] {
-        &self.items
-    }
-
-    /// The status line of `execute fortitoken-cloud sync`.
-    #[must_use]
-    pub fn status(&self) -> String {
-        let count = |(success, failure)| format!("{{\"success\": {success}, \"failure\": {failure}}}");
-        format!(
-            "Sync status: {{\"status\": \"complete\", \"msg\": {{\"delete\": {}, \"modify\": {}, \"create\": {}}}}}",
-            count(self.delete),
-            count(self.modify),
-            count(self.create)
-        )
-    }
-}
-
-/// A user with what became of it.
-fn line(vdom: VdomName, user: &v1::UserOutcome) -> String {
-    let mut line = format!("{} ({vdom}): {}", printable(&user.username), render::outcome(user.outcome));
-    if !user.reason.is_empty() {
-        line = format!("{line} ({})", printable(&user.reason));
-    }
-    if !user.detail.is_empty() {
-        line = format!("{line}: {}", printable(&user.detail));
-    }
-    if !user.fix.is_empty() {
-        line = format!("{line}: {}", printable(&user.fix));
-    }
-    line
-}
 
 /// The auth client that a VDOM is.
 #[must_use]
@@ -151,7 +70,7 @@ impl Cloud {
             match done {
                 Ok(outcome) => {
                     let mut report = Report::default();
-                    report.add(user.vdom, Action::Create, &outcome);
+                    report.add(user.vdom, &outcome);
                     if report.has_failures() {
                         failed(out)?;
                         worst = worst.max(Exit::Failed);
@@ -174,41 +93,6 @@ impl Cloud {
             }
         }
         Ok(worst)
-    }
-
-    /// Sends users, and tells what became of them: the counts as FortiOS prints them, then each that failed, with its reason and fix.
-    pub async fn sync_users(
-        &self,
-        device: &Device,
-        users: &[CloudUser],
-        rng: &mut impl Rng,
-        (out, err): (&mut impl Write, &mut impl Write),
-    ) -> io::Result<Exit> {
-        if let Some(exit) = self.forced(out, err)? {
-            return Ok(exit);
-        }
-        let mut report = Report::default();
-        for user in users {
-            match self.add(device, user, rng, err).await {
-                Ok(outcome) => report.add(user.vdom, Action::Create, &outcome),
-                Err(CallError::Refused(refusal)) if !refusal.is_authorisation() && !refusal.is_passing() => {
-                    report.add(user.vdom, Action::Create, &refused(&user.username, &refusal));
-                }
-                Err(error) => {
-                    let exit = Exit::from(&error);
-                    if exit != Exit::Failed {
-                        writeln!(out, "{}", render::CANNOT_FIND)?;
-                    }
-                    writeln!(out, "{}\n{}", render::CANNOT_RETRIEVE, render::COMMAND_FAIL)?;
-                    out.flush()?;
-                    writeln!(err, "{}", render::failure(&self.dialer.server, &error))?;
-                    return Ok(exit);
-                }
-            }
-        }
-        writeln!(out, "{}\n{}", report.status(), render::SYNCHRONIZED)?;
-        render::lines(out, report.items())?;
-        Ok(if report.has_failures() { Exit::Failed } else { Exit::Done })
     }
 
     /// `diagnose fortitoken-cloud delete`: takes a user off its auth client, whatever the box has.
@@ -298,19 +182,6 @@ impl Cloud {
             }),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// A user that the service does not take.
-fn refused(username: &str, refusal: &Refusal) -> v1::UserOutcome {
-    let fields = refusal.violations.iter().map(|(field, description)| format!("{field} {description}"));
-    let detail = fields.collect::<Vec<_>>().join(", ");
-    v1::UserOutcome {
-        username: username.to_owned(),
-        outcome: v1::Outcome::Refused.into(),
-        reason: refusal.reason.clone(),
-        fix: refusal.fix.clone(),
-        detail: if refusal.reason.is_empty() && detail.is_empty() { refusal.message.clone() } else { detail },
     }
 }
 

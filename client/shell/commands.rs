@@ -50,7 +50,7 @@ pub const COMMANDS: &[Usage] = &[
     },
     Usage {
         places: CLOUD,
-        line: "execute fortitoken-cloud sync [{all|local|remote}]",
+        line: "execute fortitoken-cloud sync [{all|local|remote} [{dry-run|confirm}]]",
         help: "Send the users to FortiToken Cloud.",
     },
     Usage { places: CLOUD, line: "execute fortitoken-cloud show", help: "Show the service status of this box." },

@@ -18,7 +18,7 @@ use crate::device_dir::{DeviceDir, DirError};
 use crate::render;
 use crate::shell::answers::Refused;
 use crate::shell::editor::Typed;
-use crate::shell::roster;
+use crate::shell::roster::{self, Roster};
 use crate::shell::screen::Screen;
 use crate::shell::session::{Effect, Moment, Session, Step, Users};
 use crate::shell::source::Source;
@@ -252,26 +252,33 @@ pub async fn talk(
             }
         },
         Effect::Users(changes) => cloud.users(device, changes, rng, (out, err)).await?,
-        Effect::SyncUsers(which) => {
-            let (users, unread) = roster::of(dir, device, *which);
-            let exit = cloud.sync_users(device, &users, rng, (out, err)).await?;
-            render::lines(out, &unread)?;
-            exit.max(if unread.is_empty() { Exit::Done } else { Exit::Failed })
+        Effect::SyncUsers(which, how) => {
+            let roster = Roster::new(dir, device);
+            let exit = cloud.sync_users(device, &roster, (*which, *how), rng, (out, err)).await?;
+            if *which == Users::Local || exit == Exit::Unreachable || roster.unread.is_empty() {
+                return Ok(exit);
+            }
+            // What a directory would say is not known: nobody of it was removed.
+            render::lines(
+                out,
+                roster.unread().map(|line| format!("{line}; nobody of a directory of this VDOM was sent or removed")),
+            )?;
+            exit.max(Exit::Failed)
         }
         Effect::DeleteUser(user, vdom) => cloud.delete_user(device, (user, *vdom), rng, (out, err)).await?,
         Effect::ShowUsers(one) => {
-            let (users, unread) = roster::of(dir, device, Users::All);
+            let roster = Roster::new(dir, device);
             let is_it =
                 |user: &&CloudUser| one.as_ref().is_none_or(|(name, vdom)| user.key() == (*vdom, name.as_str()));
-            let shown: Vec<_> = users.iter().filter(is_it).map(roster::line).collect();
+            let shown: Vec<_> = roster.users.iter().filter(is_it).map(roster::line).collect();
             render::lines(out, &shown)?;
             let missing = one.is_some() && shown.is_empty();
             if missing {
                 writeln!(out, "{}", Refused::NoEntry)?;
             }
-            let unread = if one.is_none() || missing { unread } else { Vec::new() };
-            render::lines(out, &unread)?;
-            if missing || !unread.is_empty() { Exit::Failed } else { Exit::Done }
+            let unread = one.is_none() || missing;
+            render::lines(out, roster.unread().filter(|_| unread))?;
+            if missing || (unread && !roster.unread.is_empty()) { Exit::Failed } else { Exit::Done }
         }
         Effect::Restore(_) | Effect::Close => Exit::Done,
     })

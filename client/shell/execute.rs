@@ -45,9 +45,7 @@ impl Session {
             ["update"] => Effect::Update(Update::Now).into(),
             ["update", "dry-run"] => Effect::Update(Update::DryRun).into(),
             ["update", "confirm"] => Effect::Update(Update::Confirm).into(),
-            ["sync"] | ["sync", "all"] => Effect::SyncUsers(Users::All).into(),
-            ["sync", "local"] => Effect::SyncUsers(Users::Local).into(),
-            ["sync", "remote"] => Effect::SyncUsers(Users::Remote).into(),
+            ["sync", rest @ ..] => sync(rest).into(),
             ["show"] | ["show", "service" | "realm"] => Effect::ShowService.into(),
             ["show", "server"] => Effect::ShowServer.into(),
             ["show", "users"] => Effect::ShowUsers(None).into(),
@@ -119,6 +117,21 @@ impl Session {
         }
         Ok(String::new())
     }
+}
+
+/// Which users, and how it is meant.
+fn sync(read: &[&str]) -> Effect {
+    let which = match read.first() {
+        Some(&"local") => Users::Local,
+        Some(&"remote") => Users::Remote,
+        _ => Users::All,
+    };
+    let how = match read.get(1) {
+        Some(&"dry-run") => Update::DryRun,
+        Some(&"confirm") => Update::Confirm,
+        _ => Update::Now,
+    };
+    Effect::SyncUsers(which, how)
 }
 
 fn vdom_of(name: &str) -> Result<VdomName, Refused> {

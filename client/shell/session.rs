@@ -56,7 +56,7 @@ pub enum Effect {
     /// Send the list of VDOMs.
     Update(Update),
     /// Send the users.
-    SyncUsers(Users),
+    SyncUsers(Users, Update),
     /// Send what became of users.
     Users(Vec<UserChange>),
     /// Delete a user at the service, whatever the box has.

@@ -314,6 +314,8 @@ fn the_commands_of_the_service_are_understood() {
             "execute fortitoken-cloud sync all",
             "execute fortitoken-cloud sync local",
             "execute fortitoken-cloud sync remote",
+            "execute fortitoken-cloud sync all dry-run",
+            "execute fortitoken-cloud sync local confirm",
             "execute fortitoken-cloud show",
             "execute fortitoken-cloud new alice local dmz",
             "execute fortitoken-cloud trial",

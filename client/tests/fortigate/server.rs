@@ -184,9 +184,16 @@ impl DeviceService for Server {
 
     async fn sync_users(
         &self,
-        _: Request<Streaming<SyncUsersRequest>>,
+        request: Request<Streaming<SyncUsersRequest>>,
     ) -> Result<Response<Self::SyncUsersStream>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+        let (answers, stream) = mpsc::channel(8);
+        let (users, up) = (self.users.clone(), request.into_inner());
+        tokio::spawn(async move {
+            if let Err(status) = users.sync(up, &answers).await {
+                answers.send(Err(status)).await.unwrap();
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<ChannelResponse, Status>> + Send>>;
