@@ -27,10 +27,11 @@ use crate::server_url::{DEFAULT_SERVER, ServerUrl};
 use crate::shell::answers::Refused;
 use crate::shell::console::{self, Console};
 use crate::shell::editor::Editor;
+use crate::shell::effect::{Effect, Moment};
 use crate::shell::filter;
 use crate::shell::guide::Guide;
 use crate::shell::screen::Screen;
-use crate::shell::session::{Effect, Moment, Session};
+use crate::shell::session::Session;
 use crate::shell::source::Source;
 
 /// How a command ended; see `--help`.

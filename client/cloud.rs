@@ -13,7 +13,7 @@ use crate::connect::Dialer;
 use crate::device::Device;
 use crate::failure::CallError;
 use crate::render;
-use crate::shell::session::Update;
+use crate::shell::effect::Update;
 
 /// The service, as one box reaches it.
 #[derive(Clone, Debug)]
@@ -150,12 +150,17 @@ impl Cloud {
         }
     }
 
+    /// Whether the service is not asked, because `set-http` says what it answers.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.forced_http != 0 && !(200..300).contains(&self.forced_http)
+    }
+
     /// What `set-http` says the service answers.
     pub(crate) fn forced(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<Option<Exit>> {
-        let status = self.forced_http;
-        if status == 0 || (200..300).contains(&status) {
+        if !self.is_forced() {
             return Ok(None);
         }
+        let status = self.forced_http;
         if status >= 500 {
             writeln!(out, "{}", render::CANNOT_FIND)?;
         } else {

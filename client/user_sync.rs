@@ -16,8 +16,8 @@ use crate::device::Device;
 use crate::failure::CallError;
 use crate::render;
 use crate::report::{Report, line, refused};
+use crate::shell::effect::{Update, Users};
 use crate::shell::roster::Roster;
-use crate::shell::session::{Update, Users};
 use crate::users::{attributes, target};
 
 /// How many users are sent in one message.

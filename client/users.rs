@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::failure::CallError;
 use crate::render;
 use crate::report::{Report, line, refused};
-use crate::shell::session::UserChange;
+use crate::shell::effect::UserChange;
 
 /// The auth client that a VDOM is.
 #[must_use]
@@ -49,9 +49,6 @@ impl Cloud {
         rng: &mut impl Rng,
         (out, err): (&mut impl Write, &mut impl Write),
     ) -> io::Result<Exit> {
-        if let Some(exit) = self.forced(out, err)? {
-            return Ok(exit);
-        }
         let mut worst = Exit::Done;
         for change in changes {
             let (user, verb) = match change {
@@ -62,6 +59,10 @@ impl Cloud {
             let failed = |out: &mut dyn Write| {
                 writeln!(out, "Failed to {verb} FortiToken Cloud user {}.", printable(&user.username))
             };
+            if self.is_forced() {
+                failed(out)?;
+                return Ok(self.forced(out, err)?.unwrap_or(Exit::Failed));
+            }
             let done = match change {
                 UserChange::Added(user) => self.add(device, user, rng, err).await,
                 UserChange::Changed(user) => self.change(device, user, rng, err).await,

@@ -4,14 +4,14 @@ use std::fmt;
 
 use muster_proto::VdomName;
 
-use crate::conf::schema::{self, Scope, Table};
+use crate::conf::schema::{Scope, Table};
 use crate::conf::tree::{Block, Body, Kind, SyntaxError};
 use crate::conf::words::Word;
 
 /// A configuration, with or without VDOMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Where a table is: its scope in a particular configuration.
@@ -34,9 +34,9 @@ pub enum ConfigurationError {
     VdomName(String),
 }
 
-const VDOM: &str = "vdom";
-const GLOBAL: &str = "global";
-const SYSTEM_GLOBAL: &str = "system global";
+pub(super) const VDOM: &str = "vdom";
+pub(super) const GLOBAL: &str = "global";
+pub(super) const SYSTEM_GLOBAL: &str = "system global";
 
 impl Configuration {
     /// What a new box has: a host name, an administrator and, with more than `root`, VDOMs.
@@ -77,7 +77,7 @@ impl Configuration {
         self.body.named(Kind::Config, VDOM).into_iter().flat_map(|block| block.body.blocks(Kind::Edit))
     }
 
-    fn vdom_texts(&self) -> Vec<&str> {
+    pub(super) fn vdom_texts(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for row in self.vdom_rows() {
             if !names.contains(&row.name()) {
@@ -213,33 +213,6 @@ impl Configuration {
         }
     }
 
-    /// Adds a VDOM, if it is not there.
-    pub fn add_vdom(&mut self, name: &VdomName) {
-        if self.has_vdoms() && !self.vdoms_listed(name) {
-            let place = self.body.blocks(Kind::Config).position(|block| block.name() == VDOM);
-            let list = match place.and_then(|place| self.body.blocks_mut(Kind::Config).nth(place)) {
-                Some(list) => list,
-                None => self.body.block(Kind::Config, VDOM, 0),
-            };
-            list.body.block(Kind::Edit, name.as_str(), 0);
-            if name.as_str().len() > SHORT_NAME {
-                self.system("long-vdom-name", &Word::bare("enable"));
-            }
-        }
-    }
-
-    fn vdoms_listed(&self, name: &VdomName) -> bool {
-        self.vdom_texts().contains(&name.as_str())
-    }
-
-    /// Takes a VDOM away, with all that it holds.
-    pub fn remove_vdom(&mut self, name: &VdomName) {
-        for block in self.body.blocks_mut(Kind::Config).filter(|block| block.name() == VDOM) {
-            block.body.remove(Kind::Edit, |row| row.name() == name.as_str());
-        }
-        self.body.remove(Kind::Config, |block| block.name() == VDOM && block.body.blocks(Kind::Edit).next().is_none());
-    }
-
     /// Rows of global tables that name a VDOM, and so keep it from being deleted: interfaces, administrators.
     #[must_use]
     pub fn references(&self, name: &VdomName) -> usize {
@@ -260,61 +233,6 @@ impl Configuration {
     /// Sets a value of `config system global`.
     pub fn system(&mut self, name: &str, value: &Word) {
         self.single_mut(&Place::Global, SYSTEM_GLOBAL).set(name, std::slice::from_ref(value), 1);
-    }
-
-    /// Puts everything into `config global` and the VDOM `root`: what `set vdom-mode multi-vdom` does.
-    pub fn turn_on_vdoms(&mut self) {
-        if self.has_vdoms() {
-            return;
-        }
-        let globals = self.body.take(|block| schema::scope_of(block.name()) == Scope::Global);
-        let locals = self.body.take(|_| true);
-        self.body.append_block(Kind::Config, VDOM, 0).body.append_block(Kind::Edit, VdomName::ROOT.as_str(), 0);
-        self.body_mut(&Place::Global).extend(globals);
-        if locals.blocks(Kind::Config).next().is_some() {
-            self.body_mut(&Place::Vdom(VdomName::ROOT.to_string())).extend(locals);
-        }
-        self.system("vdom-mode", &Word::bare("multi-vdom"));
-    }
-
-    /// Takes `config global` and the VDOM `root` apart again; only for a box that has no other VDOM.
-    pub fn turn_off_vdoms(&mut self) {
-        let mut inside = Body::default();
-        for body in self.bodies(&Place::Global).into_iter().chain(self.bodies(&Place::Vdom(VdomName::ROOT.to_string())))
-        {
-            inside.extend(body.clone());
-        }
-        self.body.remove(Kind::Config, |block| matches!(block.name(), VDOM | GLOBAL));
-        self.body.extend(inside);
-        self.single_mut(&Place::Global, SYSTEM_GLOBAL).unset("vdom-mode");
-    }
-
-    /// Loads an excerpt, as if it were typed: what stands outside of `config global` and `config vdom` goes where its table is, and to `vdom`.
-    pub fn merge(&mut self, excerpt: Self, vdom: &str) {
-        let mut body = excerpt.body;
-        let scopes = body.take(|block| matches!(block.name(), VDOM | GLOBAL));
-        if scopes.blocks(Kind::Config).next().is_some() {
-            self.turn_on_vdoms();
-        }
-        for scope in scopes.blocks(Kind::Config) {
-            if scope.name() == GLOBAL {
-                self.body_mut(&Place::Global).merge(scope.body.clone(), 0);
-            }
-            for row in scope.body.blocks(Kind::Edit) {
-                if let Ok(name) = row.name().parse() {
-                    self.add_vdom(&name);
-                }
-                if row.body.blocks(Kind::Config).next().is_some() {
-                    self.body_mut(&Place::Vdom(row.name().to_owned())).merge(row.body.clone(), 0);
-                }
-            }
-        }
-        let globals = body.take(|block| schema::scope_of(block.name()) == Scope::Global);
-        self.body_mut(&Place::Global).merge(globals, 0);
-        let locals = body.take(|_| true);
-        if locals.blocks(Kind::Config).next().is_some() {
-            self.body_mut(&Place::Vdom(vdom.to_owned())).merge(locals, 0);
-        }
     }
 }
 

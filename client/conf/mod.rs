@@ -8,4 +8,5 @@ pub mod schema;
 pub mod tables;
 pub mod tree;
 pub mod users;
+mod vdoms;
 pub mod words;

@@ -11,8 +11,9 @@ use crate::conf::users::first;
 use crate::conf::words::Word;
 use crate::device::Device;
 use crate::shell::answers::Refused;
+use crate::shell::effect::{Moment, Step};
 use crate::shell::guide::ParseError;
-use crate::shell::session::{Moment, Question, Session, Step, Where};
+use crate::shell::session::{Question, Session, Where};
 
 /// How long the name of a row may be.
 const NAME: usize = 64;

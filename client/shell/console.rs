@@ -18,9 +18,10 @@ use crate::device_dir::{DeviceDir, DirError};
 use crate::render;
 use crate::shell::answers::Refused;
 use crate::shell::editor::Typed;
+use crate::shell::effect::{Effect, Moment, Step, Users};
 use crate::shell::roster::{self, Roster};
 use crate::shell::screen::Screen;
-use crate::shell::session::{Effect, Moment, Session, Step, Users};
+use crate::shell::session::Session;
 use crate::shell::source::Source;
 use crate::shell::watch::{Switches, Watch};
 

@@ -5,8 +5,9 @@ use muster_proto::{VdomName, printable};
 use crate::device::Device;
 use crate::server_url::ServerUrl;
 use crate::shell::answers::Refused;
+use crate::shell::effect::{Effect, Moment, Step, Update, Users};
 use crate::shell::guide::ParseError;
-use crate::shell::session::{Effect, Moment, Question, Session, Step, Update, Users};
+use crate::shell::session::{Question, Session};
 
 const NO_TRIAL: &str =
     "this service has no trials and no licence wall: users are counted against the quota of their realm alone";

@@ -8,6 +8,7 @@ mod config_mode;
 pub mod console;
 pub mod debug;
 pub mod editor;
+pub mod effect;
 mod execute;
 pub mod filter;
 pub mod grammar;

@@ -7,8 +7,9 @@ use crate::conf::tree::{Block, Body, Kind};
 use crate::conf::words::Word;
 use crate::device::Device;
 use crate::shell::answers::Refused;
+use crate::shell::effect::Moment;
 use crate::shell::guide::ParseError;
-use crate::shell::session::{Moment, Session, Where};
+use crate::shell::session::{Session, Where};
 
 impl Session {
     pub(super) fn show(&self, read: &[&str], device: &Device, moment: &Moment) -> Result<String, Refused> {

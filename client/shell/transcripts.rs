@@ -9,8 +9,9 @@ use crate::conf::configuration::Configuration;
 use crate::conf::words;
 use crate::device::Device;
 use crate::shell::commands::COMMANDS;
+use crate::shell::effect::{Effect, Moment};
 use crate::shell::grammar::{self, TokenKind};
-use crate::shell::session::{Effect, Moment, Session};
+use crate::shell::session::Session;
 
 pub(super) const START: OffsetDateTime = time::macros::datetime!(2026-03-01 12:00 UTC);
 

@@ -8,6 +8,7 @@ mod failures;
 mod feed;
 mod pki;
 mod server;
+mod sessions;
 mod terminal;
 mod update;
 mod users;

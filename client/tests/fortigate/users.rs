@@ -261,6 +261,7 @@ async fn a_user_that_cannot_be_sent_is_told_and_a_sync_sends_it() {
     FG101FTK19002788 (alice) # set two-factor fortitoken-cloud
     FG101FTK19002788 (alice) # set email-to alice@example.com
     FG101FTK19002788 (alice) # end
+    Failed to create FortiToken Cloud user alice.
     Cannot find ftc server!
     Command fail. Return code -1
     fix: this status is forced and the service was not asked: diagnose fortitoken-cloud set-http 0
