@@ -17,11 +17,14 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/device_admin_service.proto",
     "muster/v1/clone_service.proto",
     "muster/v1/cluster_service.proto",
+    "muster/v1/license_service.proto",
     "muster/v1/debug_log_service.proto",
     "muster/v1/realm_service.proto",
     "muster/v1/settings_service.proto",
     "muster/v1/user_service.proto",
     "muster/v1/admin_token_service.proto",
+    "muster/v1/lobby_service.proto",
+    "muster/v1/admission_rule_service.proto",
     "muster/v1/held_removal_service.proto",
 ];
 const FEED_FILE: &str = "muster/v1/debug_log_service.proto";

@@ -22,7 +22,7 @@ const IN_FLIGHT: usize = 64;
 const SYNCING: u64 = 10_000;
 
 /// A serial number that no other call uses, and that sorts at random, as serial numbers do.
-fn serial(number: u64) -> String {
+pub(crate) fn serial(number: u64) -> String {
     const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let mut left = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut text = String::from("FG1");

@@ -1,6 +1,8 @@
 //! Prints the table of docs/benchmarks.md: each figure with its echo beside it, measured in turns in one run, over the same TLS, by the
 //! same client.
 
+mod channels;
+mod child;
 mod echo;
 mod feed;
 mod fleet;
@@ -9,6 +11,8 @@ mod servers;
 mod table;
 mod users;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,6 +41,21 @@ struct Args {
     /// Only the figures whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// How many idle channels are opened to measure their memory.
+    #[arg(long, default_value_t = 1_000)]
+    channels: usize,
+    /// How many boxes come back after the restart of a server.
+    #[arg(long, default_value_t = 500)]
+    boxes: usize,
+    /// Serve instead of measuring: what a measurement starts itself.
+    #[arg(long, hide = true, requires_all = ["data", "listen"])]
+    child: Option<child::Kind>,
+    /// The data directory of that server.
+    #[arg(long, hide = true)]
+    data: Option<PathBuf>,
+    /// The address of that server.
+    #[arg(long, hide = true)]
+    listen: Option<SocketAddr>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,12 +64,17 @@ fn main() -> anyhow::Result<()> {
     let nowhere = std::fs::File::create("/dev/null").context("could not open /dev/null")?;
     muster_server::log::start(LogFormat::Text, &args.log, nowhere, false);
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
+    if let (Some(kind), Some(data), Some(listen)) = (args.child, &args.data, args.listen) {
+        return runtime.block_on(child::serve(kind, data, listen));
+    }
     runtime.block_on(async {
         let mut table = table::Table::new(args.time, args.turns, args.only, args.no_echo);
         let servers = servers::start().await?;
         fleet::measure(&servers, &mut table).await?;
         users::measure(&servers, &mut table).await?;
         feed::measure(&servers, &mut table).await?;
+        drop(servers);
+        channels::measure(&mut table, args.channels, args.boxes).await?;
         table.print()
     })
 }

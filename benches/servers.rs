@@ -82,7 +82,8 @@ pub(crate) async fn start() -> anyhow::Result<Servers> {
     Ok(servers)
 }
 
-fn client_tls(data: &Path) -> anyhow::Result<ClientTlsConfig> {
+/// What a relay shows to the server of this data directory.
+pub(crate) fn client_tls(data: &Path) -> anyhow::Result<ClientTlsConfig> {
     let directory = DataDir::of_running_server(data);
     let relay = Relay { name: "bench".parse()?, prefixes: Vec::new() };
     let issued = Authority::load(&directory)?.issue_relay(&relay, SystemClock.now())?;

@@ -5,8 +5,9 @@ use std::fmt;
 use muster_proto::SerialNumber;
 use rcgen::{
     Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData as _,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData as _,
 };
+use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -68,6 +69,9 @@ pub enum IssueError {
     Sign(#[from] rcgen::Error),
 }
 
+/// What stands before the seed of an Ed25519 key.
+const ED25519_PKCS8: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+
 /// A factory CA that is ready to sign.
 pub struct Factory {
     issuer: Issuer<'static, KeyPair>,
@@ -100,9 +104,14 @@ impl Factory {
         Ok(Self { issuer: Issuer::from_ca_cert_der(&pem.contents.as_slice().into(), ca_key)?, ends })
     }
 
-    /// Makes a key (ECDSA P-256) and a client certificate whose common name is the serial number, as in the factory certificate of a
-    /// FortiGate. It never outlives its CA.
-    pub fn issue(&self, serial: &SerialNumber, now: OffsetDateTime) -> Result<(Certificate, KeyPair), rcgen::Error> {
+    /// Makes a client certificate whose common name is the serial number, as in the factory certificate of a FortiGate. It never outlives
+    /// its CA.
+    pub fn certify(
+        &self,
+        serial: &SerialNumber,
+        key: &KeyPair,
+        now: OffsetDateTime,
+    ) -> Result<Certificate, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, serial.as_str());
@@ -111,15 +120,29 @@ impl Factory {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
-        Ok((params.signed_by(&key, &self.issuer)?, key))
+        params.signed_by(key, &self.issuer)
+    }
+
+    /// The key (Ed25519) that a box of this factory has for life: a box that is made again is the same box, and not a clone of itself. Only
+    /// the factory can make it, because it comes from the key of the CA. Each copy of a box has a key of its own.
+    pub fn lasting_key(&self, serial: &SerialNumber, copy: u8) -> Result<KeyPair, rcgen::Error> {
+        let secret = Sha256::new()
+            .chain_update(b"muster box")
+            .chain_update(self.issuer.key().serialize_der())
+            .chain_update(serial.as_str())
+            .chain_update([copy])
+            .finalize();
+        // PKCS#8 version 1 around a seed: RFC 8410, section 7.
+        let der = [&ED25519_PKCS8[..], &secret[..]].concat();
+        KeyPair::from_pkcs8_der_and_sign_algo(&der.as_slice().into(), &PKCS_ED25519)
     }
 }
 
-/// Makes a key and a certificate for one box; see [`Factory::issue`].
+/// Makes a key (ECDSA P-256) and a certificate for one box; see [`Factory::certify`].
 pub fn issue(ca: &FactoryCa, serial: &SerialNumber, now: OffsetDateTime) -> Result<Identity, IssueError> {
     let factory = Factory::open(ca, now)?;
-    let (certificate, key) = factory.issue(serial, now)?;
+    let key = KeyPair::generate()?;
+    let certificate = factory.certify(serial, &key, now)?;
     let not_after = factory.ends.min(now + VALIDITY);
     Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem(), not_after })
 }
@@ -150,6 +173,20 @@ mod tests {
         assert!(usage.client_auth && !usage.server_auth);
         assert_eq!(certificate.validity().not_after.to_datetime(), NOW + VALIDITY);
         assert!(certificate.validity().not_before.to_datetime() < NOW);
+    }
+
+    #[test]
+    fn a_box_has_one_key_for_life_and_each_copy_and_each_factory_another() {
+        let (one, other) = (ca(NOW + VALIDITY), ca(NOW + VALIDITY));
+        let factory = |ca| Factory::open(ca, NOW).unwrap();
+        let key = |ca, serial: &str, copy| {
+            factory(ca).lasting_key(&serial.parse().unwrap(), copy).unwrap().subject_public_key_info()
+        };
+        let first = key(&one, SERIAL, 0);
+        assert_eq!(key(&one, SERIAL, 0), first);
+        for another in [key(&one, SERIAL, 1), key(&one, "FG101FTK19002789", 0), key(&other, SERIAL, 0)] {
+            assert_ne!(another, first);
+        }
     }
 
     #[test]

@@ -9,13 +9,14 @@
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`fleet`]: thousands of boxes.
+//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes.
 //! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
 pub mod args;
 pub mod backoff;
 pub mod call;
 pub mod certificate;
+pub mod channel;
 pub mod cli;
 pub mod cloud;
 pub mod components;

@@ -85,10 +85,23 @@ pub const DEVICES: Listing =
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };
 
+/// The lobby.
+pub const LOBBY: Listing = Listing { filter_fields: &["serial_number", "hostname"], order_keys: &["serial_number"] };
+
+/// Reads the field `name` of a request about an entry of the lobby: `lobby/SERIAL`.
+pub fn lobby_name(name: &str) -> Result<SerialNumber, Invalid> {
+    name.strip_prefix("lobby/").and_then(|serial| serial.parse().ok()).ok_or_else(|| {
+        Invalid::field("name", Reason::NameMalformed, "must be \"lobby/SERIAL\", as in lobby/FG101FTK19002788")
+    })
+}
+
 /// The list of serial numbers that several keys claim.
 pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
 /// The list of admin tokens.
 pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+/// The list of licences.
+pub const LICENSES: Listing =
+    Listing { filter_fields: &["number", "model", "realm", "serial_number"], order_keys: &["number"] };
 /// The list of clusters.
 pub const CLUSTERS: Listing =
     Listing { filter_fields: &["display_name", "serial_number"], order_keys: &["display_name"] };

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::cluster::HaReport;
+use crate::license::LicenseNumber;
 use crate::{Check, Invalid, MAX_VDOMS, Reason, SerialNumber, Text, VdomName, v1};
 
 /// What a device says of itself. An empty text leaves the register's value as it is.
@@ -54,6 +55,8 @@ pub struct Registration {
     pub vdoms: Vec<VdomName>,
     /// What it says of its HA cluster.
     pub ha: Option<HaReport>,
+    /// The licence that it presents.
+    pub license: Option<LicenseNumber>,
 }
 
 /// `DeviceService.Sync`, parsed.
@@ -132,8 +135,13 @@ impl TryFrom<&v1::RegisterRequest> for Registration {
         let info = DeviceInfo::parse(&mut check, wire.info.as_ref());
         let vdoms = vdoms(&mut check, "vdoms", &wire.vdoms);
         let ha = HaReport::parse(&mut check, wire.ha.as_ref(), serial);
+        let license = if wire.license_number.is_empty() {
+            None
+        } else {
+            check.take("license_number", Reason::LicenseNumberMalformed, wire.license_number.parse())
+        };
         match serial {
-            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms, ha }),
+            Some(serial) if check.is_clean() => Ok(Self { serial, info, vdoms, ha, license }),
             _ => Err(check.invalid()),
         }
     }

@@ -36,6 +36,18 @@ pub struct UserAddition {
     pub user: UserAttributes,
 }
 
+/// What becomes of a mobile number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NewMobile {
+    /// It stays as it is.
+    #[default]
+    Kept,
+    /// There is none any more.
+    Gone,
+    /// It is this one now.
+    Is(MobileNumber),
+}
+
 /// `DeviceService.UpdateUser`, parsed. What is `None` stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserUpdate {
@@ -45,8 +57,8 @@ pub struct UserUpdate {
     pub username: Username,
     /// The new e-mail address.
     pub email: Option<Email>,
-    /// The new mobile number; `Some(None)` takes it away.
-    pub mobile: Option<Option<MobileNumber>>,
+    /// What becomes of the mobile number.
+    pub mobile: NewMobile,
     /// Where it comes from.
     pub kind: Option<UserKind>,
     /// Whether it may authenticate there.
@@ -91,26 +103,26 @@ pub fn kind(wire: i32) -> Result<UserKind, &'static str> {
     }
 }
 
-fn email_reason(error: &UserFieldError) -> Reason {
-    if *error == UserFieldError::Empty { Reason::UserEmailMissing } else { Reason::UserEmailMalformed }
+fn email_reason(error: UserFieldError) -> Reason {
+    if error == UserFieldError::Empty { Reason::UserEmailMissing } else { Reason::UserEmailMalformed }
 }
 
 fn email(check: &mut Check, field: &str, text: &str) -> Option<Email> {
-    text.parse::<Email>().map_err(|error| check.refuse(field, email_reason(&error), error)).ok()
+    text.parse::<Email>().map_err(|error| check.refuse(field, email_reason(error), error)).ok()
 }
 
-fn mobile(check: &mut Check, field: &str, text: &str) -> Option<Option<MobileNumber>> {
+fn mobile(check: &mut Check, field: &str, text: &str) -> NewMobile {
     if text.is_empty() {
-        return Some(None);
+        return NewMobile::Gone;
     }
-    check.take(field, Reason::UserMobileMalformed, text.parse()).map(Some)
+    check.take(field, Reason::UserMobileMalformed, text.parse()).map_or(NewMobile::Gone, NewMobile::Is)
 }
 
 impl UserAttributes {
     /// Reads a user, or names the first thing that is wrong with it: what a sync refuses of a list of many.
     pub fn parse(wire: &v1::UserAttributes) -> Result<Self, (Reason, &'static str)> {
         let username = wire.username.parse().map_err(|_| (Reason::UsernameMalformed, "username"))?;
-        let email = wire.email.parse().map_err(|error| (email_reason(&error), "email"))?;
+        let email = wire.email.parse().map_err(|error| (email_reason(error), "email"))?;
         let mobile = if wire.mobile_number.is_empty() {
             None
         } else {
@@ -133,8 +145,9 @@ impl TryFrom<&v1::AddUserRequest> for UserAddition {
         let email = email(&mut check, "user.email", &user.email);
         let mobile = mobile(&mut check, "user.mobile_number", &user.mobile_number);
         let kind = check.take("user.kind", Reason::FieldInvalid, kind(user.kind));
-        match (target, username, email, mobile, kind) {
-            (Some(target), Some(username), Some(email), Some(mobile), Some(kind)) => {
+        match (target, username, email, kind) {
+            (Some(target), Some(username), Some(email), Some(kind)) if check.is_clean() => {
+                let mobile = if let NewMobile::Is(mobile) = mobile { Some(mobile) } else { None };
                 let active = user.active.unwrap_or(true);
                 Ok(Self { target, user: UserAttributes { username, email, mobile, kind, active } })
             }
@@ -151,7 +164,8 @@ impl TryFrom<&v1::UpdateUserRequest> for UserUpdate {
         let target = ClientTarget::parse(&mut check, wire.target.as_ref());
         let username = check.take("username", Reason::UsernameMalformed, wire.username.parse());
         let email = wire.email.as_ref().and_then(|text| email(&mut check, "email", text));
-        let mobile = wire.mobile_number.as_ref().and_then(|text| mobile(&mut check, "mobile_number", text));
+        let mobile = wire.mobile_number.as_ref();
+        let mobile = mobile.map(|text| self::mobile(&mut check, "mobile_number", text)).unwrap_or_default();
         let kind = wire.kind.and_then(|wire| check.take("kind", Reason::FieldInvalid, kind(wire)));
         match (target, username) {
             (Some(target), Some(username)) if check.is_clean() => {
@@ -180,9 +194,9 @@ impl TryFrom<&v1::DeviceServiceDeleteUserRequest> for UserDeletion {
 mod tests {
     use super::*;
 
-    fn target() -> Option<v1::AuthClientTarget> {
+    fn target() -> v1::AuthClientTarget {
         let product = v1::FortiProductTarget { serial_number: "FG101FTK19002788".to_owned(), vdom: String::new() };
-        Some(v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) })
+        v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) }
     }
 
     #[test]
@@ -204,13 +218,13 @@ mod tests {
     #[test]
     fn what_an_update_leaves_out_stays_and_an_empty_number_goes() {
         let wire = v1::UpdateUserRequest {
-            target: target(),
+            target: Some(target()),
             username: "alice".to_owned(),
             mobile_number: Some(String::new()),
             ..Default::default()
         };
         let update = UserUpdate::try_from(&wire).unwrap();
-        assert_eq!((update.target.vdom, update.email, update.mobile), (VdomName::ROOT, None, Some(None)));
+        assert_eq!((update.target.vdom, update.email, update.mobile), (VdomName::ROOT, None, NewMobile::Gone));
         let emptied = v1::UpdateUserRequest { email: Some(String::new()), ..wire };
         assert_eq!(UserUpdate::try_from(&emptied).unwrap_err().reason(), Reason::UserEmailMissing);
     }

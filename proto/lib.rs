@@ -19,6 +19,7 @@ pub mod device;
 pub mod device_users;
 pub mod encoded;
 mod invalid;
+pub mod license;
 mod mask;
 mod realm;
 mod realm_ref;

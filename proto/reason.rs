@@ -134,6 +134,12 @@ reasons! {
     StoreRefused, "STORE_REFUSED", Internal, "report the operation id to the operator, who finds the cause in the server's log";
     /// A defect of the server.
     Internal, "INTERNAL", Internal, "report the operation id to the operator, who finds the cause in the server's log";
+    /// The device never waited for an admin.
+    LobbyUnknown, "LOBBY_UNKNOWN", NotFound, "check the serial number; list the lobby with show_deleted";
+    /// An admin, or an admission rule, sent the device away.
+    AdmissionRejected, "ADMISSION_REJECTED", PermissionDenied, "an admin may approve the device in the lobby, or change the admission rule that rejects it";
+    /// Admission rules do not do what their own tests expect.
+    AdmissionTestsFailed, "ADMISSION_TESTS_FAILED", FailedPrecondition, "correct the rules, or the tests that expect something else; nothing was saved";
     /// No such admin token was ever made.
     AdminTokenUnknown, "ADMIN_TOKEN_UNKNOWN", NotFound, "check the name; list the admin tokens";
     /// An admin token that is in use has this name already.
@@ -272,6 +278,14 @@ reasons! {
     CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
     /// No box ever called with this key.
     CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
+    /// A license number is not 8 to 32 characters of A-Z and 0-9.
+    LicenseNumberMalformed, "LICENSE_NUMBER_MALFORMED", InvalidArgument, "send the license number as it was issued: 8 to 32 characters of A-Z and 0-9";
+    /// No such licence was imported.
+    LicenseUnknown, "LICENSE_UNKNOWN", NotFound, "check the number, or let an admin import the licence";
+    /// Another device has the licence.
+    LicenseInUse, "LICENSE_IN_USE", FailedPrecondition, "use another licence, or let an admin free this one with ReleaseLicense";
+    /// The licence is for another model.
+    LicenseModelMismatch, "LICENSE_MODEL_MISMATCH", FailedPrecondition, "use a licence for the model of the device, or let an admin import this one for it";
 }
 
 impl fmt::Display for Reason {

@@ -50,7 +50,7 @@ impl SpoolWriter {
 
 impl SpoolReader {
     /// The next message; `None` at the end.
-    pub fn next<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
+    pub fn read<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
         let mut length = [0; 4];
         match self.file.read_exact(&mut length) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -65,7 +65,7 @@ impl SpoolReader {
     pub fn take<M: Message + Default>(&mut self, most: usize) -> io::Result<Vec<M>> {
         let mut found = Vec::with_capacity(most);
         while found.len() < most
-            && let Some(message) = self.next()?
+            && let Some(message) = self.read()?
         {
             found.push(message);
         }

@@ -1,6 +1,7 @@
 //! Connections with an identity, and the clients of every service on them.
 
 use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
+use muster_proto::v1::admission_rule_service_client::AdmissionRuleServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
 use muster_proto::v1::clone_service_client::CloneServiceClient;
 use muster_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -8,6 +9,8 @@ use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
+use muster_proto::v1::license_service_client::LicenseServiceClient;
+use muster_proto::v1::lobby_service_client::LobbyServiceClient;
 use muster_proto::v1::realm_service_client::RealmServiceClient;
 use muster_proto::v1::settings_service_client::SettingsServiceClient;
 use muster_proto::v1::user_service_client::UserServiceClient;
@@ -73,6 +76,18 @@ impl Caller {
         DeviceServiceClient::new(self.connection())
     }
 
+    /// Who waits.
+    #[must_use]
+    pub fn lobby(&self) -> LobbyServiceClient<Connection> {
+        LobbyServiceClient::new(self.connection())
+    }
+
+    /// What becomes of devices that are not known.
+    #[must_use]
+    pub fn admission_rules(&self) -> AdmissionRuleServiceClient<Connection> {
+        AdmissionRuleServiceClient::new(self.connection())
+    }
+
     /// The tokens of admins.
     #[must_use]
     pub fn admin_tokens(&self) -> AdminTokenServiceClient<Connection> {
@@ -113,6 +128,12 @@ impl Caller {
     #[must_use]
     pub fn users(&self) -> UserServiceClient<Connection> {
         UserServiceClient::new(self.connection())
+    }
+
+    /// The licences, for admins.
+    #[must_use]
+    pub fn licenses(&self) -> LicenseServiceClient<Connection> {
+        LicenseServiceClient::new(self.connection())
     }
 
     /// The clusters, for admins.

@@ -40,7 +40,7 @@ async fn a_token_is_shown_once_works_at_once_and_only_its_hash_is_kept() {
     assert_eq!((audit[0].caller.as_str(), audit[0].method.as_str()), ("admin:first", "CreateAdminToken"));
     let everything = StreamDebugLogsRequest { earliest: true, ..Default::default() };
     let (events, _) = admin.watch(everything).await.events().await;
-    assert!(events.iter().any(|event| event.message.contains("adminTokens/") && event.message.ends_with("created")));
+    assert!(events.iter().any(|event| event.message.contains("adminTokens/") && event.message.ends_with("active")));
     let secret = made.token.trim_start_matches("muster_");
     assert!(!format!("{events:?}{audit:?}").contains(secret), "no secret enters the feed or the audit log");
     muster.restart().await.nobody().with_token(&made.token).get_admin_tokens().await;

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const LONGEST: u64 = 3_600_000_000;
 /// How many digits of a time are kept.
 const DIGITS: u8 = 3;
+/// How many kinds of failures are told.
+const FAILURES: usize = 10;
 
 /// What a time was taken for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -29,7 +31,9 @@ pub enum Kind {
     Sync,
     /// A box reported VDOMs that were added or removed.
     Change,
-    /// A box synced its users.
+    /// A box reported because the server asked it to.
+    Asked,
+    /// A box put a user on an auth client.
     Users,
     /// A box came back on purpose: from when it was due until it was in sync again.
     Reconnect,
@@ -49,7 +53,8 @@ impl Kind {
             Self::Channel => "channel",
             Self::Sync => "sync",
             Self::Change => "change VDOMs",
-            Self::Users => "sync users",
+            Self::Asked => "sync on request",
+            Self::Users => "add a user",
             Self::Reconnect => "reconnect",
             Self::Return => "back in sync",
             Self::Failover => "failover",
@@ -113,7 +118,7 @@ struct State {
     rows: BTreeMap<Kind, Row>,
     seconds: Vec<Second>,
     notes: BTreeSet<String>,
-    failures: BTreeMap<String, u64>,
+    failures: BTreeSet<String>,
 }
 
 fn new_row() -> Option<Row> {
@@ -216,11 +221,10 @@ impl Metrics {
         let (since, connected) = (self.began.elapsed(), self.connected());
         let mut state = self.state();
         state.row(kind, |row| row.failed += 1);
-        *state.failures.entry(format!("{}: {why}", kind.name())).or_default() += 1;
-        // One box stands for all of the same failure.
-        let note = format!("{} of {serial} was given up: {why}", kind.name());
-        if state.failures.len() < 10 {
-            state.notes.insert(note);
+        // One box stands for all of the same failure, and a few failures for all.
+        let is_new = state.failures.insert(format!("{}: {why}", kind.name()));
+        if is_new && state.failures.len() <= FAILURES {
+            state.notes.insert(format!("{} of {serial} was given up: {why}", kind.name()));
         }
         if let Some(second) = state.second(since, connected) {
             second.failed += 1;

@@ -34,14 +34,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use muster_proto::SerialNumber;
 use muster_proto::device::DeviceInfo;
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::PrivateKeyDer;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::certificate::{Factory, FactoryCa};
 use crate::connect::Dialer;
@@ -58,6 +59,8 @@ use standin::{Shared, StandIn};
 
 const FIRMWARE: &str = "v7.4.8,build2795";
 const MODEL: &str = "FortiGate-VM01";
+/// How long the boxes may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How many certificates one task makes.
 const CHUNK: usize = 64;
 
@@ -143,8 +146,21 @@ async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Wri
     };
     let ran = runner.run(&scenario).await;
     let mut report = runner.report;
+    let mut lives = Vec::new();
+    for Mailbox { asks, task, .. } in runner.boxes {
+        // A box that can be asked nothing more says goodbye.
+        drop(asks);
+        lives.push(task);
+    }
     report.seconds = shared.metrics.began().elapsed().as_secs_f64();
     report.measured(&shared.metrics.snapshot());
+    let goodbyes = async {
+        for life in lives {
+            let _ = life.await;
+        }
+    };
+    // Whoever cannot say it in this time is gone without it.
+    let _ = timeout(FAREWELL, goodbyes).await;
     if let Err(error) = ran {
         // What was measured until then is worth telling.
         report.broken_count += 1;
@@ -196,7 +212,7 @@ async fn identities(
         let (chunk, factory, trust) = (chunk.to_vec(), Arc::clone(&factory), trust.clone());
         making.spawn_blocking(move || {
             let made: anyhow::Result<Vec<_>> =
-                chunk.into_iter().map(|serial| Ok((serial, identity(&factory, &trust, &serial, now)?))).collect();
+                chunk.into_iter().map(|serial| Ok((serial, identity(&factory, &trust, &serial, 0, now)?))).collect();
             made.map(|made| (number, made))
         });
     }
@@ -208,14 +224,16 @@ async fn identities(
     Ok(chunks.into_iter().flat_map(|(_, made)| made).collect())
 }
 
-/// The TLS of one box: a key and a certificate of its own, everything else shared.
+/// The TLS of one box, or of a copy of it: a key and a certificate of its own, everything else shared.
 fn identity(
     factory: &Factory,
     trust: &Trust,
     serial: &SerialNumber,
+    copy: u8,
     now: OffsetDateTime,
 ) -> anyhow::Result<Arc<ClientConfig>> {
-    let (certificate, key) = factory.issue(serial, now)?;
+    let key = factory.lasting_key(serial, copy)?;
+    let certificate = factory.certify(serial, &key, now)?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
     let mut tls = trust.client_config(Some((vec![certificate.der().clone()], key)))?;
     // A box proves itself anew each time, as after a reboot; and the cache of sessions is bigger than the rest of the box.
@@ -238,22 +256,30 @@ fn make(
         device.add_vdom(format!("v{number}").parse()?)?;
     }
     let dialer = Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout };
+    let chance = fleet.seed.wrapping_mul(u64::from(MAX_BOXES)).wrapping_add(index.into());
+    let mut rng = StdRng::seed_from_u64(chance);
+    let boot_id = format!("{:016x}", rng.random::<u64>());
     let stand_in = StandIn {
         index,
         device,
         dialer,
         source,
-        rng: StdRng::seed_from_u64(fleet.seed.wrapping_mul(u64::from(MAX_BOXES)).wrapping_add(index.into())),
+        rng,
         shared: Arc::clone(shared),
         is_cloned: false,
         line: None,
+        channel: None,
+        keeps_channel: true,
+        boot_id,
+        pacing: None,
+        reconnect_after: None,
         lost: None,
         acknowledged: None,
         next_vdom: fleet.vdoms,
     };
     let (asks, asked) = mpsc::unbounded_channel();
-    tokio::spawn(stand_in.live(asked));
-    Ok(Mailbox { serial, index, asks })
+    let task = tokio::spawn(stand_in.live(asked));
+    Ok(Mailbox { serial, index, asks, task })
 }
 
 fn begin(fleet: &Fleet, way: &Way, scenario: &Scenario, boxes: u32, now: OffsetDateTime) -> Report {

@@ -17,6 +17,7 @@ use rand::seq::SliceRandom as _;
 use tokio::process::Command;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admin::Admin;
@@ -42,6 +43,8 @@ pub struct Mailbox {
     pub index: u32,
     /// Where it is asked.
     pub asks: UnboundedSender<Ask>,
+    /// Its life, which ends when it can be asked nothing more.
+    pub task: JoinHandle<()>,
 }
 
 /// A run that is under way.
@@ -204,7 +207,9 @@ impl<W: Write> Runner<'_, W> {
             }
         }
         progress.finish_and_clear();
-        let outage = self.shared.storm_ends().context("no box noticed a restart")?;
+        let ended = self.shared.storm_ends();
+        let outage = ended
+            .context("the server did not go, or did not come back: no box lost its connection and found another")?;
         let came_back = u64::try_from(returned.len())?;
         let storm = StormReport {
             lost: expected.into(),

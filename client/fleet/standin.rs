@@ -10,14 +10,16 @@ use indicatif::ProgressBar;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use muster_proto::{VdomName, v1};
 use rand::rngs::StdRng;
+use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Request, Status};
 
 use super::invariants::Acknowledged;
 use super::limits;
 use super::metrics::{Kind, Metrics, Operation};
 use crate::backoff::Backoff;
+use crate::channel::{self, Channel, Happening};
 use crate::connect::{Connection, Dialer, Over};
 use crate::device::Device;
 use crate::failure::CallError;
@@ -153,6 +155,16 @@ pub struct StandIn {
     pub is_cloned: bool,
     /// Its connection, while it has one.
     pub line: Option<(Connection, Over)>,
+    /// Its channel, while it has one.
+    pub channel: Option<Channel>,
+    /// Whether it is to have a channel. Not with a server that knows none, and not any more if the server ended it for good.
+    pub keeps_channel: bool,
+    /// Tells one start of the box from another.
+    pub boot_id: String,
+    /// When to sync at the earliest, if nobody asks.
+    pub pacing: Option<Instant>,
+    /// How long the server asked to wait before the next connection.
+    pub reconnect_after: Option<Duration>,
     /// Since when it has none, if it was lost.
     pub lost: Option<Instant>,
     /// What the server acknowledged last.
@@ -185,8 +197,9 @@ impl StandIn {
                 ask = asks.recv() => match ask {
                     // On the heap, and only while it lasts: what waits is small.
                     Some(ask) => Box::pin(self.serve(ask)).await,
-                    None => return self.hang_up(),
+                    None => return self.leave("shutdown").await,
                 },
+                happening = happening(&mut self.channel) => Box::pin(self.heed(happening)).await,
                 () = over(&mut self.line) => Box::pin(self.come_back()).await,
             }
         }
@@ -209,7 +222,7 @@ impl StandIn {
                 self.operate(Kind::Change, ticket.due).await;
             }
             Ask::Reconnect(ticket) => {
-                self.hang_up();
+                self.leave("reboot").await;
                 self.operate(Kind::Reconnect, ticket.due).await;
             }
             Ask::Mark(marked) => {
@@ -223,6 +236,25 @@ impl StandIn {
                 if let Some(acknowledged) = self.acknowledged.clone() {
                     let _ = recalled.send(acknowledged);
                 }
+            }
+        }
+    }
+
+    async fn heed(&mut self, happening: Happening) {
+        match happening {
+            Happening::SyncNow(_) => self.operate(Kind::Asked, Instant::now()).await,
+            // It was told; what it had been promised before holds no more.
+            Happening::Removed(_) => self.acknowledged = None,
+            Happening::Pacing(wait) => self.pacing = Instant::now().checked_add(wait),
+            Happening::Heartbeat(_) | Happening::Debug(_) => {}
+            Happening::Over(Some(goodbye), error) if goodbye.reconnect_after.is_none() => {
+                self.shared.metrics.note(format!("a channel was ended for good: {error}"));
+                (self.channel, self.keeps_channel) = (None, false);
+            }
+            Happening::Over(goodbye, _) => {
+                self.reconnect_after =
+                    goodbye.and_then(|goodbye| goodbye.reconnect_after).and_then(|wait| wait.try_into().ok());
+                self.come_back().await;
             }
         }
     }
@@ -249,12 +281,15 @@ impl StandIn {
             Ok(()) => self.shared.metrics.done(kind, due, &self.device.serial),
             Err(error) => self.shared.metrics.failed(kind, &self.device.serial, &error.to_string()),
         }
+        if let Some(channel) = &mut self.channel {
+            channel.say("ftc", 8, "", &format!("{} ended after {:?}", kind.name(), due.elapsed()));
+        }
     }
 
     async fn come_back(&mut self) {
         self.lose();
         // Thousands lost their connections in the same moment: they do not come back in the same moment.
-        sleep(Backoff::default().next(None, &mut self.rng)).await;
+        sleep(Backoff::default().next(self.reconnect_after.take(), &mut self.rng)).await;
         if let Err(error) = self.persist(Kind::Return).await {
             self.shared.metrics.failed(Kind::Return, &self.device.serial, &error.to_string());
         }
@@ -294,6 +329,15 @@ impl StandIn {
 
     async fn attempt(&mut self, kind: Kind) -> Result<(), CallError> {
         let connection = self.connection().await?;
+        if kind != Kind::Register && self.keeps_channel && self.channel.is_none() {
+            let is_in_sync = self.open_channel(&connection).await?;
+            if is_in_sync && matches!(kind, Kind::Return | Kind::Reconnect) {
+                return Ok(());
+            }
+            if let (Kind::Return, Some(pacing)) = (kind, self.pacing) {
+                sleep_until(pacing).await;
+            }
+        }
         let mut client = DeviceServiceClient::new(connection.channel.clone());
         let of = |status: &Status| CallError::of(&connection, status);
         let is_watched = self.shared.is_watched.load(Ordering::Acquire);
@@ -311,7 +355,45 @@ impl StandIn {
             Answer { operation: operation_id, vdoms, is_in_sync, generation, digest }
         };
         self.acknowledge(answer, is_watched);
+        if self.keeps_channel && self.channel.is_none() {
+            self.open_channel(&connection).await?;
+        }
         Ok(())
+    }
+
+    /// Opens the channel, and tells whether box and register agree.
+    async fn open_channel(&mut self, connection: &Connection) -> Result<bool, CallError> {
+        let (began, is_watched) = (Instant::now(), self.shared.is_watched.load(Ordering::Acquire));
+        let hello = channel::hello(&self.device, &self.boot_id, OffsetDateTime::now_utc());
+        let (channel, welcome) = match Channel::open(connection, hello, CALL).await {
+            Err(CallError::Refused(refusal)) if refusal.code == Code::Unimplemented => {
+                self.shared.metrics.note("the server knows no channel");
+                self.keeps_channel = false;
+                return Ok(false);
+            }
+            opened => opened?,
+        };
+        self.shared.metrics.due(Kind::Channel, began);
+        self.shared.metrics.done(Kind::Channel, began, &self.device.serial);
+        self.channel = Some(channel);
+        let wait = welcome.next_sync_after.and_then(|wait| Duration::try_from(wait).ok());
+        self.pacing = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let v1::ChannelWelcome { operation_id, in_sync, generation, digest, .. } = welcome;
+        if in_sync {
+            let answer = Answer { operation: operation_id, vdoms: Vec::new(), is_in_sync: true, generation, digest };
+            self.acknowledge(answer, is_watched);
+        } else {
+            self.write_down(operation_id, is_watched);
+        }
+        Ok(in_sync)
+    }
+
+    /// Writes down an operation that was acknowledged while it was watched.
+    fn write_down(&self, id: String, is_watched: bool) {
+        if is_watched {
+            let acknowledged = Instant::now();
+            lock(&self.shared.operations).push(Operation { id, serial: self.device.serial, acknowledged });
+        }
     }
 
     fn register_request(&self) -> v1::RegisterRequest {
@@ -325,13 +407,7 @@ impl StandIn {
 
     /// Writes down what the answer promises. Whether it was watched is asked before the call: what began before may have ended before, too.
     fn acknowledge(&mut self, answer: Answer, is_watched: bool) {
-        if is_watched {
-            lock(&self.shared.operations).push(Operation {
-                id: answer.operation.clone(),
-                serial: self.device.serial,
-                acknowledged: Instant::now(),
-            });
-        }
+        self.write_down(answer.operation.clone(), is_watched);
         let before = self.acknowledged.take();
         let mut vdoms = if answer.is_in_sync {
             self.device.vdoms().iter().copied().collect()
@@ -379,8 +455,17 @@ impl StandIn {
         Ok(self.line.insert(line).0.clone())
     }
 
+    /// Says goodbye, and closes the connection.
+    async fn leave(&mut self, reason: &str) {
+        if let Some(channel) = self.channel.take() {
+            channel.leave(reason).await;
+        }
+        self.hang_up();
+    }
+
     /// Closes the connection.
     fn hang_up(&mut self) {
+        self.channel = None;
         if self.line.take().is_some() {
             self.shared.metrics.connection(false);
         }
@@ -408,6 +493,14 @@ impl StandIn {
                 let _ = storm.returned.send(self.index);
             });
         }
+    }
+}
+
+/// Waits for what happens on a channel; for ever if there is none.
+async fn happening(channel: &mut Option<Channel>) -> Happening {
+    match channel {
+        Some(channel) => channel.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Console<'a> {
     session: Session,
     switches: Switches,
     watch: Option<Watch>,
+    /// How often debug messages had been asked for when the feed was opened.
+    asked: u64,
     /// What the last dry run said would be done.
     plan: Option<String>,
     /// How the worst command ended.
@@ -68,6 +70,7 @@ impl<'a> Console<'a> {
             session: Session::default(),
             switches: Arc::default(),
             watch: None,
+            asked: 0,
             plan: None,
             exit: Exit::Done,
         }
@@ -157,9 +160,12 @@ impl<'a> Console<'a> {
     /// Opens or closes the feed, as the switches of the session say.
     async fn switch(&mut self) -> anyhow::Result<()> {
         *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = self.session.debug.clone();
-        if !self.session.debug.is_printing() {
+        let asked_again = self.asked != self.session.debug.asked();
+        self.asked = self.session.debug.asked();
+        if !self.session.debug.is_printing() || (asked_again && self.watch.as_ref().is_some_and(Watch::is_over)) {
             self.watch = None;
-        } else if self.watch.is_none() {
+        }
+        if self.session.debug.is_printing() && self.watch.is_none() {
             let device = self.dir.load()?;
             let cloud = (self.reach)(&device)?;
             let rng = StdRng::from_rng(&mut self.rng);

@@ -21,11 +21,20 @@ pub struct Debug {
     /// 0 means for ever.
     minutes: u32,
     ends: Option<OffsetDateTime>,
+    /// How often printing was asked for.
+    asked: u64,
 }
 
 impl Default for Debug {
     fn default() -> Self {
-        Self { printing: false, timestamps: false, applications: BTreeMap::new(), minutes: MINUTES, ends: None }
+        Self {
+            printing: false,
+            timestamps: false,
+            applications: BTreeMap::new(),
+            minutes: MINUTES,
+            ends: None,
+            asked: 0,
+        }
     }
 }
 
@@ -34,6 +43,12 @@ impl Debug {
     #[must_use]
     pub fn is_printing(&self) -> bool {
         self.printing
+    }
+
+    /// How often printing was asked for: a feed that is over is opened anew when it is asked for again.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// Whether each begins with its time.
@@ -60,6 +75,7 @@ impl Debug {
     pub fn print(&mut self, on: bool, now: OffsetDateTime) {
         self.printing = on;
         if on {
+            self.asked += 1;
             self.begin(now);
         }
     }
@@ -121,14 +137,15 @@ impl Debug {
 
     /// `diagnose debug reset`: everything off, and the duration as it was from the factory.
     pub fn reset(&mut self) {
-        *self = Self { timestamps: self.timestamps, ..Self::default() };
+        *self = Self { timestamps: self.timestamps, asked: self.asked, ..Self::default() };
     }
 
     /// Ends the debugs if their time is over, and says so.
     pub fn expire(&mut self, now: OffsetDateTime) -> bool {
         let over = self.ends.is_some_and(|ends| ends <= now);
         if over {
-            *self = Self { timestamps: self.timestamps, minutes: self.minutes, ..Self::default() };
+            let (timestamps, minutes, asked) = (self.timestamps, self.minutes, self.asked);
+            *self = Self { timestamps, minutes, asked, ..Self::default() };
         }
         over
     }

@@ -58,6 +58,14 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Whether the feed has ended: it could not be had, or will not come back.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.abort();

@@ -7,8 +7,8 @@ pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
-    AdminToken, AuthClient, AuthClientId, Cluster, Device, DeviceKey, HeldId, OwnerId, Realm, RealmId, Settings,
-    Standing, User,
+    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, HeldId, LicenseItem, LobbyEntry,
+    OwnerId, Realm, RealmId, Settings, Standing, User,
 };
 
 /// What became of one VDOM.
@@ -94,8 +94,14 @@ pub enum After {
     User(User),
     /// An admin token.
     AdminToken(Box<AdminToken>),
+    /// An entry of the lobby.
+    Lobby(Box<LobbyEntry>),
+    /// The admission rules.
+    Admission(Box<Admission>),
     /// A cluster.
     Cluster(Cluster),
+    /// The rows of an import.
+    Imported(Vec<LicenseItem>),
     /// The keys that claim a serial number.
     DeviceKeys(Vec<DeviceKey>),
 }
@@ -105,7 +111,14 @@ impl After {
     #[must_use]
     pub fn realm(&self) -> Option<RealmId> {
         match self {
-            Self::Nothing | Self::Settings(_) | Self::Cluster(_) | Self::DeviceKeys(_) | Self::AdminToken(_) => None,
+            Self::Nothing
+            | Self::Settings(_)
+            | Self::Cluster(_)
+            | Self::DeviceKeys(_)
+            | Self::Imported(_)
+            | Self::AdminToken(_)
+            | Self::Lobby(_)
+            | Self::Admission(_) => None,
             Self::AuthClient(client) => Some(client.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),

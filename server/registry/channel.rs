@@ -20,7 +20,8 @@ pub(super) fn hello(state: &mut State, hello: &Hello, context: &mut Context<'_>)
             return Ok(Planned::unchanged(answer));
         }
     }
-    let registration = Registration { serial: hello.serial, info: hello.info.clone(), vdoms: Vec::new(), ha: None };
+    let registration =
+        Registration { serial: hello.serial, info: hello.info.clone(), vdoms: Vec::new(), ha: None, license: None };
     let mut planned = register(state, &registration, context)?;
     let agrees = state.device(hello.serial)?.is_some_and(|device| is_digest_of(device, hello.digest));
     planned.answer.status = if agrees { SyncStatus::InSync } else { SyncStatus::ListNeeded };

@@ -4,13 +4,14 @@ use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::license::{LicenseNumber, LicenseRow};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
-use muster_proto::{SerialNumber, Text, Username, VdomName, digest};
+use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash, State,
-    Verdict,
+    AdminTokenId, Admission, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash,
+    State, Verdict,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -105,6 +106,12 @@ pub enum Action {
         /// The device.
         serial: SerialNumber,
     },
+    /// An admin imports licences.
+    ImportLicenses(Vec<LicenseRow>),
+    /// An admin frees a licence for another device.
+    ReleaseLicense(LicenseNumber),
+    /// An admin deletes a licence.
+    DeleteLicense(LicenseNumber),
     /// An admin replaces a box by another one.
     ReplaceDevice {
         /// The box that goes.
@@ -236,6 +243,27 @@ pub enum Action {
         /// The auth clients that referred to it when it was looked up.
         clients: Vec<NamedClient>,
     },
+    /// An admin lets in who waits in the lobby.
+    ApproveLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// The realm that it goes to, if one is named.
+        realm: Option<RealmRef>,
+    },
+    /// An admin sends away who waits in the lobby.
+    RejectLobby {
+        /// The device.
+        serial: SerialNumber,
+        /// Why.
+        why: Text,
+    },
+    /// An admin replaces the admission rules.
+    UpdateAdmission {
+        /// The rules as they are to be.
+        new: Admission,
+        /// Only if this is the etag of those that are there.
+        etag: Option<String>,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -272,7 +300,8 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => None,
+            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
+            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
@@ -295,7 +324,10 @@ impl Action {
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
             Self::ResolveClone { serial, .. } => Some(*serial),
-            Self::RenameCluster { .. }
+            Self::ImportLicenses(_)
+            | Self::ReleaseLicense(_)
+            | Self::DeleteLicense(_)
+            | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
             | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }
@@ -342,6 +374,7 @@ impl Action {
     /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
     pub fn foresee(&self, needs: &mut Needs) {
         needs.devices.extend(self.serial());
+        needs.lobby.extend(self.serial());
         if self.is_from_device() {
             // Where its auth clients are counted, most of the time.
             needs.realms.insert(RealmId::DEFAULT);
@@ -368,9 +401,15 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) => false,
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
-                registration.ha.is_some() || !agrees(device, &registration.info, &registration.vdoms)
+                registration.ha.is_some()
+                    || registration.license.is_some()
+                    || !agrees(device, &registration.info, &registration.vdoms)
             }
             Self::Sync(sync) => match &sync.full_list {
                 Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
@@ -400,6 +439,9 @@ impl Action {
             | Self::RenameCluster { .. }
             | Self::DeleteCluster { .. }
             | Self::ResolveClone { .. }
+            | Self::ImportLicenses(_)
+            | Self::ReleaseLicense(_)
+            | Self::DeleteLicense(_)
             | Self::SetPrimary { .. }
             | Self::CreateRealm(_)
             | Self::UpdateRealm { .. }

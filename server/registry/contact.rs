@@ -3,6 +3,8 @@
 use muster_proto::device::DeviceInfo;
 use muster_proto::{RealmName, Reason, SerialNumber, Text, VdomName};
 
+use super::admission::{Decision, decide};
+use super::lobby::rejected;
 use super::{
     Answer, AuthClient, AuthClientId, Change, Context, DeleteMode, Device, DeviceId, Outcome, OwnerId, Planned, Realm,
     RealmId, Refusal, State, Stop, Subject,
@@ -36,7 +38,14 @@ pub(super) fn make_present(
     context: &mut Context<'_>,
 ) -> Result<Outcome, Stop> {
     let Some(device) = state.device(serial)? else {
-        let realm = admit(state, serial)?;
+        let realm = match decide(state, serial, context.address)? {
+            Decision::Admit(realm) => realm,
+            Decision::Reject => return Err(rejected(state, serial)?.into()),
+            Decision::Lobby => {
+                let message = format!("{serial} waits for approval in the lobby");
+                return Err(Refusal::new(Reason::PendingApproval, message).into());
+            }
+        };
         let device = first_contact(serial, realm, context);
         // What was just made has no auth clients, and nothing held, that would have to be loaded.
         state.whole.owners.insert(device.owner());
@@ -55,15 +64,6 @@ pub(super) fn make_present(
     }
     changes.push(Change::state(Subject::Itself, "deleted", "active"));
     Ok(Outcome::Restored)
-}
-
-/// Whether an unknown device may come, and which realm it goes to, if that is decided.
-fn admit(state: &State, serial: SerialNumber) -> Result<Option<RealmId>, Stop> {
-    if state.settings().auto_create_auth_clients {
-        return Ok(None);
-    }
-    let message = format!("{serial} is not known, and auto_create_auth_clients is off");
-    Err(Refusal::new(Reason::PendingApproval, message).into())
 }
 
 pub(super) fn first_contact(serial: SerialNumber, realm: Option<RealmId>, context: &mut Context<'_>) -> Device {

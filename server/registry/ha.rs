@@ -10,7 +10,7 @@ use super::merge::Moved;
 use super::{Change, Cluster, ClusterId, Context, Outcome, Record, Refusal, State, Stop};
 
 /// What the HA part of a report did, before the rest of it is worked through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contact {
     /// What became of the device.
     pub(super) outcome: Outcome,
@@ -21,6 +21,8 @@ pub(super) struct Contact {
     pub(super) records: Vec<Record>,
     membership: Outcome,
     reason: Option<Reason>,
+    /// Whether the device said anything of its cluster.
+    has_ha: bool,
 }
 
 /// Works the HA part of a report through. Makes sure that the device is there first.
@@ -40,6 +42,7 @@ pub(super) fn report(
         records: Vec::new(),
         membership: Outcome::Unchanged,
         reason: None,
+        has_ha: true,
     };
     match (state.device(serial)?.and_then(|device| device.cluster), ha.role) {
         (None, HaRole::Standalone) => {}
@@ -59,17 +62,40 @@ pub(super) fn standing(
         Some(id) => state.cluster(id)?.map(|it| (id, it.name.clone(), it.role(serial), it.epoch)),
         None => None,
     };
-    if cluster.is_none() && contact.is_none() {
+    if cluster.is_none() && contact.is_none_or(|contact| !contact.has_ha) {
         return Ok(None);
     }
     let (outcome, reason) = contact.map_or((Outcome::Unchanged, None), |contact| (contact.membership, contact.reason));
     Ok(Some(Standing { cluster, outcome, reason }))
 }
 
+impl Default for Contact {
+    fn default() -> Self {
+        Self {
+            outcome: Outcome::Unchanged,
+            changes: Vec::new(),
+            moved: Moved::default(),
+            records: Vec::new(),
+            membership: Outcome::Unchanged,
+            reason: None,
+            has_ha: false,
+        }
+    }
+}
+
 impl Contact {
     /// Whether anything is to be written.
     pub(super) fn is_noted(&self) -> bool {
         !self.changes.is_empty() || !self.records.is_empty()
+    }
+
+    /// Puts what a licence did before what the report of a cluster did.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        let Some(mut before) = before else { return self };
+        before.changes.extend(self.changes);
+        before.records.extend(self.records);
+        let outcome = if before.outcome == Outcome::Unchanged { self.outcome } else { before.outcome };
+        Self { outcome, changes: before.changes, records: before.records, ..self }
     }
 
     fn joined(&mut self, id: ClusterId, name: &str, serial: SerialNumber, moved: Moved) {

@@ -19,6 +19,8 @@ ids! {
     AuthClientId;
     /// The id of a realm.
     RealmId;
+    /// The id of an entry of the lobby.
+    LobbyId;
     /// The id of an admin token.
     AdminTokenId;
     /// The id of a user.

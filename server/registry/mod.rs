@@ -9,11 +9,12 @@
 //!   ids of one sequence. What was deleted leaves a [`Tombstone`].
 //! - [`State`]: what is known of it, in [`Table`]s that can take back what a command did; a look-up of what is not known says what to load.
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
-//! - The rules: `contact` (may it come, and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
+//! - The rules: `admission` and `lobby` (may it come), `contact` (and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
 //!   change of users goes through), `user_calls`, `user_sync`, `channel`; `quota`; what admins do: `realms`,
 //!   `moves`, `configure` (the settings), `people`; `settle` counts once a command is done.
 
 mod admin_token;
+mod admission;
 mod answer;
 mod auth_client;
 mod channel;
@@ -28,6 +29,8 @@ mod ha;
 mod held;
 mod ids;
 mod key;
+mod license;
+mod lobby;
 mod merge;
 mod moves;
 mod people;
@@ -56,6 +59,7 @@ use std::net::IpAddr;
 use muster_proto::{Reason, Timestamp};
 
 pub use admin_token::AdminToken;
+pub use admission::{Admission, AdmissionRule, AdmissionTest, Decision};
 pub use answer::{
     After, Answer, Change, ClientItem, Item, Name, NamedClient, Notice, Outcome, Planned, QuotaUse, Record, Refusal,
     Subject, SyncStatus, UserItem,
@@ -68,8 +72,10 @@ pub use contact::may_call;
 pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
-pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
+pub use license::{License, LicenseItem};
+pub use lobby::{LobbyEntry, LobbyState};
 pub use muster_proto::UserAttributes;
 pub use people::NamedUser;
 pub use reach::Reach;
@@ -168,6 +174,9 @@ fn checked(state: &mut State, action: &Action, context: &mut Context<'_>) -> Res
 }
 
 fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    if let Some(stopped) = lobby::at_the_door(state, action, context)? {
+        return Ok(stopped);
+    }
     match action {
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),
@@ -201,6 +210,12 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddMember { cluster, serial } => cluster::add_member(state, *cluster, *serial, context),
         Action::RemoveMember { cluster, serial } => cluster::remove_member(state, *cluster, *serial, context),
         Action::SetPrimary { cluster, serial } => cluster::set_primary(state, *cluster, *serial, context),
+        Action::ImportLicenses(rows) => license::import(state, rows, context),
+        Action::ReleaseLicense(number) => license::release(state, number, context),
+        Action::DeleteLicense(number) => license::delete(state, number, context),
+        Action::ApproveLobby { serial, realm } => lobby::approve(state, *serial, realm.as_ref(), context),
+        Action::RejectLobby { serial, why } => lobby::reject(state, *serial, why, context),
+        Action::UpdateAdmission { new, etag } => admission::update(state, new, etag.as_deref(), context),
         Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
         Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
         Action::CreateRealm(new) => realms::create(state, new, context),

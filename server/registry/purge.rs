@@ -20,6 +20,11 @@ pub(super) fn device(state: &mut State, serial: SerialNumber, context: &Context<
         return Err(Refusal::new(Reason::DeviceActive, message).into());
     }
     let owner = device.owner();
+    // What was deleted in another realm would go for good, too.
+    if state.clients(owner)?.any(|client| !context.may_touch(client.realm)) {
+        let message = format!("{serial} had auth clients in realms that {} has no part in", context.caller);
+        return Err(Refusal::new(Reason::RoleNotAllowed, message).into());
+    }
     sweep(state, Some(serial), owner, &|_| true)
 }
 

@@ -75,6 +75,7 @@ pub(super) fn replace(
         planned.records.push(Record { about, name, generation, changes });
     }
     planned.records.extend(records);
+    planned.records.extend(super::license::pass_on(state, old, new, context)?);
     Ok(planned)
 }
 

@@ -10,6 +10,8 @@ use super::contact::{make_present, may_call, new_client};
 use super::delete::{moment, remove};
 use super::ha::{self, Contact, standing};
 use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
+use super::license;
+use super::lobby::{LobbyState, came_in, may_add, note};
 use super::{
     Answer, Change, Context, DeleteMode, Item, Name, Notice, Outcome, OwnerId, Planned, Record, Refusal, Settings,
     State, Stop, Subject, SyncStatus, Tombstone,
@@ -22,7 +24,11 @@ pub(super) fn register(
     context: &mut Context<'_>,
 ) -> Result<Planned, Stop> {
     let list = &registration.vdoms;
-    let contact = ha::report(state, registration.serial, registration.ha.as_ref(), context)?;
+    let licensed = license::present(state, registration, context)?;
+    let contact = match ha::report(state, registration.serial, registration.ha.as_ref(), context)? {
+        Some(contact) => Some(contact.after(licensed)),
+        None => licensed,
+    };
     if !contact.as_ref().is_some_and(Contact::is_noted)
         && let Some(device) = state.device(registration.serial)?
         && agrees(device, &registration.info, list)
@@ -208,6 +214,13 @@ impl<'a> Report<'a> {
             self.items.push(Item { vdom, outcome, reason: Some(reason) });
             return Ok(outcome);
         }
+        // A device that just came brings what it has, and none is without "root".
+        if known.is_none() && self.outcome != Outcome::Created && vdom != VdomName::ROOT {
+            if !may_add(self.state, self.serial, vdom)? {
+                return self.wait(vdom, context);
+            }
+            self.records.extend(came_in(self.state, self.serial, Some(vdom), context)?);
+        }
         if !vdom.is_pseudo() {
             // A place is kept for "root", whatever stands before it in the list.
             let kept = usize::from(vdom != VdomName::ROOT && !self.root);
@@ -233,6 +246,21 @@ impl<'a> Report<'a> {
         };
         self.items.push(item);
         Ok(item.outcome)
+    }
+
+    /// A new VDOM waits in the lobby, or was sent away.
+    fn wait(&mut self, vdom: VdomName, context: &mut Context<'_>) -> Result<Outcome, Stop> {
+        let entry = self.state.lobby(self.serial)?;
+        let rejected = entry.is_some_and(|it| it.state == LobbyState::Rejected && it.vdoms.contains(&vdom));
+        let (outcome, reason) = if rejected {
+            (Outcome::Refused, Reason::AdmissionRejected)
+        } else {
+            let info = self.state.device(self.serial)?.map(|device| device.info.clone()).unwrap_or_default();
+            self.records.extend(note(self.state, self.serial, &info, &[vdom], context)?);
+            (Outcome::Held, Reason::PendingApproval)
+        };
+        self.items.push(Item { vdom, outcome, reason: Some(reason) });
+        Ok(outcome)
     }
 
     /// "root" was not listed: it stays, or comes back if it was not there.
@@ -297,6 +325,9 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn end(mut self, context: &Context<'_>) -> Result<Planned, Stop> {
+        if matches!(self.outcome, Outcome::Created | Outcome::Restored) {
+            self.records.extend(came_in(self.state, self.serial, None, context)?);
+        }
         if !self.changes.is_empty() {
             self.state.seal(self.serial, context.now)?;
             if self.outcome == Outcome::Unchanged {

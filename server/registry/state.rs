@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use muster_proto::license::LicenseNumber;
 use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest};
 
 use super::table::Table;
 use super::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, HeldOn,
-    OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
+    HeldOn, License, LobbyEntry, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef,
 };
 
 /// What the rules know of the register.
@@ -31,10 +32,16 @@ pub struct State {
     pub users: Table<(RealmId, UserKey), User>,
     /// User references.
     pub user_refs: Table<(AuthClientId, UserKey), UserRef>,
+    /// The admission rules.
+    pub admission: Table<(), Admission>,
+    /// The lobby.
+    pub lobby: Table<SerialNumber, LobbyEntry>,
     /// Admin tokens.
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
     /// Held removals.
     pub held: Table<HeldId, Held>,
+    /// Licences.
+    pub licenses: Table<LicenseNumber, License>,
     /// The keys that claim disputed serial numbers.
     pub device_keys: Table<(SerialNumber, [u8; 32]), DeviceKey>,
     /// When devices last called, as the database has it. Never written from here.
@@ -62,6 +69,8 @@ pub struct Needs {
     pub user_refs: BTreeSet<(AuthClientId, UserKey)>,
     /// Auth clients with all of their references, deleted ones too, and the users behind them.
     pub client_users: BTreeSet<AuthClientId>,
+    /// Entries of the lobby.
+    pub lobby: BTreeSet<SerialNumber>,
     /// All admin tokens: there are few.
     pub admin_tokens: bool,
     /// Owners with all removals that are held of their lists and still stand.
@@ -70,6 +79,10 @@ pub struct Needs {
     pub held_ids: BTreeSet<HeldId>,
     /// Every realm with a quota of its own.
     pub quota_realms: bool,
+    /// Licences.
+    pub licenses: BTreeSet<LicenseNumber>,
+    /// Devices with all licences that they have.
+    pub licenses_of: BTreeSet<SerialNumber>,
     /// Devices with all keys that claim their serial numbers.
     pub device_keys: BTreeSet<SerialNumber>,
     /// Devices whose last call is asked for.
@@ -111,12 +124,15 @@ macro_rules! each_table {
         $state.settings.$call();
         $state.devices.$call();
         $state.device_keys.$call();
+        $state.licenses.$call();
         $state.clusters.$call();
         $state.auth_clients.$call();
         $state.realms.$call();
         $state.users.$call();
         $state.user_refs.$call();
         $state.admin_tokens.$call();
+        $state.admission.$call();
+        $state.lobby.$call();
         $state.held.$call();
     }};
 }
@@ -145,7 +161,19 @@ impl State {
                 })+
             };
         }
-        found!(devices, device_keys, clusters, auth_clients, users, user_refs, held, admin_tokens);
+        found!(
+            devices,
+            device_keys,
+            licenses,
+            clusters,
+            auth_clients,
+            users,
+            user_refs,
+            held,
+            admin_tokens,
+            admission,
+            lobby
+        );
         // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
         for (_, settings) in self.settings.found() {
             text.push_str(&format!("{:?};", settings.map(Settings::etag)));
@@ -264,6 +292,21 @@ impl State {
         Ok(self.user_refs.range((Bound::Included(first), Bound::Excluded(behind))).map(|(_, user_ref)| user_ref))
     }
 
+    /// The admission rules.
+    pub fn admission(&self) -> &Admission {
+        // The store always loads them; a register without them has none.
+        static NONE: Admission = Admission { rules: Vec::new(), tests: Vec::new(), updated_at: None };
+        self.admission.get(&()).unwrap_or(&NONE)
+    }
+
+    /// The entry of a device in the lobby, if it ever waited.
+    pub fn lobby(&self, serial: SerialNumber) -> Result<Option<&LobbyEntry>, Stop> {
+        if self.lobby.knows(&serial) {
+            return Ok(self.lobby.get(&serial));
+        }
+        Err(Needs { lobby: [serial].into(), ..Needs::default() }.into())
+    }
+
     /// The admin tokens, revoked ones too.
     pub fn admin_tokens(&self) -> Result<impl Iterator<Item = &AdminToken>, Stop> {
         if !self.whole.admin_tokens {
@@ -302,6 +345,23 @@ impl State {
         let Some(owner) = self.devices.get(&serial).map(Device::owner) else { return Vec::new() };
         let known = self.clients(owner).ok().into_iter().flatten();
         known.map(|client| (client.vdom, client.realm)).collect()
+    }
+
+    /// A licence, deleted or not.
+    pub fn license(&self, number: &LicenseNumber) -> Result<Option<&License>, Stop> {
+        if self.licenses.knows(number) {
+            return Ok(self.licenses.get(number));
+        }
+        Err(Needs { licenses: [number.clone()].into(), ..Needs::default() }.into())
+    }
+
+    /// The licences that a device has.
+    pub fn licenses_of(&self, serial: SerialNumber) -> Result<impl Iterator<Item = &License>, Stop> {
+        if !self.whole.licenses_of.contains(&serial) {
+            return Err(Needs { licenses_of: [serial].into(), ..Needs::default() }.into());
+        }
+        let all = self.licenses.iter().map(|(_, license)| license);
+        Ok(all.filter(move |license| license.bound.is_some_and(|(bound, _)| bound == serial)))
     }
 
     /// The keys that claim a serial number, if there ever was more than one.

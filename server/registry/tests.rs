@@ -6,6 +6,7 @@ mod clone;
 mod cluster;
 mod deletion;
 mod guard;
+mod lobby;
 mod moves;
 mod people;
 mod property;
@@ -33,7 +34,7 @@ fn vdoms(names: &str) -> Vec<VdomName> {
 }
 
 fn registration(names: &str) -> Registration {
-    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None }
+    Registration { serial: serial(), info: DeviceInfo::default(), vdoms: vdoms(names), ha: None, license: None }
 }
 
 fn listed(names: &str) -> Sync {
@@ -109,7 +110,8 @@ impl Register {
     }
 
     fn refused(&mut self, command: impl Into<Command>) -> Reason {
-        self.plan(command).unwrap_err().reason
+        // Something may have been noted, as that a device waits.
+        self.plan(command).map_or_else(|refusal| refusal, |planned| planned.refused.unwrap()).reason
     }
 
     /// Changes the settings, as an admin would.
@@ -161,6 +163,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
     state.whole.admin_tokens |= needs.admin_tokens;
+    needs.lobby.into_iter().for_each(|key| state.lobby.load(key, None));
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);
     state.whole.realm_names.extend(needs.realm_names);
@@ -169,6 +172,8 @@ fn nothing_else(state: &mut State, needs: Needs) {
     state.whole.held.extend(needs.held);
     needs.last_seen.into_iter().for_each(|key| state.last_seen.load(key, None));
     state.whole.device_keys.extend(needs.device_keys);
+    needs.licenses.into_iter().for_each(|key| state.licenses.load(key, None));
+    state.whole.licenses_of.extend(needs.licenses_of);
     state.whole.quota_realms |= needs.quota_realms;
 }
 

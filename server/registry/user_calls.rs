@@ -1,7 +1,7 @@
 //! Calls about one user of an auth client: add, update, delete.
 
 use muster_proto::device::DeviceInfo;
-use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::{Reason, Username, VdomName};
 
 use super::contact::may_call;
@@ -96,7 +96,7 @@ fn finish(
 }
 
 /// A refusal that is about the one user that was named.
-fn refused(item: UserItem) -> Stop {
+fn refused(item: &UserItem) -> Stop {
     let reason = item.reason.unwrap_or(Reason::Internal);
     Refusal::new(reason, format!("user {}: {}", item.username, item.detail)).into()
 }
@@ -118,7 +118,7 @@ pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Cont
         context,
     )?;
     if item.outcome == Outcome::Refused {
-        return Err(refused(item));
+        return Err(refused(&item));
     }
     tally.count(state, site, context)?;
     finish(state, addition.target, site, item, changes, planned)
@@ -141,8 +141,10 @@ pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Conte
     if let Some(email) = &update.email {
         attributes.email.clone_from(email);
     }
-    if let Some(mobile) = &update.mobile {
-        attributes.mobile.clone_from(mobile);
+    match &update.mobile {
+        NewMobile::Kept => {}
+        NewMobile::Gone => attributes.mobile = None,
+        NewMobile::Is(mobile) => attributes.mobile = Some(mobile.clone()),
     }
     attributes.kind = update.kind.unwrap_or(attributes.kind);
     attributes.active = update.active.unwrap_or(attributes.active);
@@ -157,7 +159,7 @@ pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Conte
         context,
     )?;
     if item.outcome == Outcome::Refused {
-        return Err(refused(item));
+        return Err(refused(&item));
     }
     tally.count(state, site, context)?;
     finish(state, update.target, site, item, changes, Planned::unchanged(Answer::new(Outcome::Unchanged)))

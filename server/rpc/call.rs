@@ -68,6 +68,11 @@ impl Trace {
         Self::begin(operation, self.serial, self.feed.clone(), Arc::clone(&self.clock), Instant::now())
     }
 
+    /// Ends without a trace: nothing was asked.
+    pub(super) fn dismiss(&mut self) {
+        self.ended = true;
+    }
+
     /// What tells the time.
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock

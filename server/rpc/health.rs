@@ -13,11 +13,14 @@ const SERVICES: &[&str] = &[
     "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
+    "muster.v1.LicenseService",
     "muster.v1.DebugLogService",
     "muster.v1.RealmService",
     "muster.v1.SettingsService",
     "muster.v1.UserService",
     "muster.v1.AdminTokenService",
+    "muster.v1.LobbyService",
+    "muster.v1.AdmissionRuleService",
 ];
 
 /// What is reported.

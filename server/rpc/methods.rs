@@ -86,6 +86,11 @@ pub const METHODS: &[Method] = &[
     row("DeviceAdminService/ListDevices", READ),
     row("DeviceAdminService/GetDevice", READ),
     row("DeviceAdminService/DeleteDevice", WRITE),
+    row("LicenseService/ImportLicenses", WRITE_ALL),
+    row("LicenseService/ListLicenses", READ_ALL),
+    row("LicenseService/GetLicense", READ_ALL),
+    row("LicenseService/ReleaseLicense", WRITE_ALL),
+    row("LicenseService/DeleteLicense", WRITE_ALL),
     row("DeviceAdminService/UndeleteDevice", WRITE),
     row("DeviceAdminService/PurgeDevice", WRITE),
     row("CloneService/ListCloneCases", READ_ALL),
@@ -113,6 +118,12 @@ pub const METHODS: &[Method] = &[
     row("AdminTokenService/GetAdminToken", READ_ALL),
     row("AdminTokenService/CreateAdminToken", WRITE_ALL),
     row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
+    row("LobbyService/ListLobby", READ_ALL),
+    row("LobbyService/GetLobbyEntry", READ_ALL),
+    row("LobbyService/ApproveLobbyEntry", WRITE_ALL),
+    row("LobbyService/RejectLobbyEntry", WRITE_ALL),
+    row("AdmissionRuleService/GetAdmissionRules", READ_ALL),
+    row("AdmissionRuleService/UpdateAdmissionRules", WRITE_ALL),
 ];
 
 /// The row of an rpc, found while compiling: one that has none does not compile.

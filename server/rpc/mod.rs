@@ -2,6 +2,7 @@
 //! (errors), `wire` (answers).
 
 mod admin_token;
+mod admission_rule;
 mod auth_client;
 mod call;
 mod channel;
@@ -13,8 +14,10 @@ mod device_admin;
 mod gate;
 mod health;
 mod held_removal;
+mod license;
 mod limits;
 mod lines;
+mod lobby;
 mod log;
 mod methods;
 mod realm;
@@ -34,12 +37,15 @@ use muster_proto::DESCRIPTORS;
 use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
+use muster_proto::v1::admission_rule_service_server::AdmissionRuleServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::clone_service_server::CloneServiceServer;
 use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
 use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
+use muster_proto::v1::license_service_server::LicenseServiceServer;
+use muster_proto::v1::lobby_service_server::LobbyServiceServer;
 use muster_proto::v1::realm_service_server::RealmServiceServer;
 use muster_proto::v1::settings_service_server::SettingsServiceServer;
 use muster_proto::v1::user_service_server::UserServiceServer;
@@ -104,12 +110,16 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         device::Devices { gate: gate.clone(), writer: writer.clone(), presence: presence.clone(), user_syncs };
     let auth_clients =
         auth_client::AuthClients { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let lobby = lobby::Lobby { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let admission_rules =
+        admission_rule::AdmissionRules { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clones = clone::Clones { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let realms = realm::Realms { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let settings = settings::SettingsAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let licenses = license::Licenses { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
         device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
@@ -129,9 +139,12 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(RealmServiceServer::new(realms).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(settings).max_decoding_message_size(MAX_REQUEST))
         .add_service(UserServiceServer::new(users).max_decoding_message_size(MAX_REQUEST))
+        .add_service(LicenseServiceServer::new(licenses).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
+        .add_service(LobbyServiceServer::new(lobby).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AdmissionRuleServiceServer::new(admission_rules).max_decoding_message_size(MAX_REQUEST))
         .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)

@@ -83,6 +83,8 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let retry_after = match refusal.reason {
             Reason::QueueFull => Some(Duration::from_millis(100)),
+            // People decide: no device needs to ask more often.
+            Reason::PendingApproval => Some(Duration::from_mins(1)),
             Reason::StoreUnavailable | Reason::StoreFull | Reason::ShuttingDown => Some(Duration::from_secs(2)),
             _ => None,
         };

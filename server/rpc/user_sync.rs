@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::call::Call;
 use super::status::Failure;
@@ -316,25 +316,9 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
     /// The next message of the caller.
     async fn next(&mut self) -> Result<Up, Ended> {
         let until = self.until.min(Instant::now() + IDLE);
-        let message = tokio::select! {
-            () = self.answers.closed() => return Err(Ended::Gone),
-            message = timeout_at(until, self.inbound.next()) => message,
-        };
-        match message {
-            Err(_) => {
-                Err(Ended::Failed(Failure::new(Reason::SyncStalled, "the next part of the list did not come in time")))
-            }
-            Ok(Some(Ok(message))) => message.kind.ok_or_else(|| out_of_order("a message of no kind")),
-            // The caller ended its side, or a message is none.
-            Ok(None) => Err(out_of_order("the stream ended without end")),
-            Ok(Some(Err(status))) => match status.code() {
-                tonic::Code::Cancelled | tonic::Code::Unknown | tonic::Code::Unavailable => Err(Ended::Gone),
-                tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => Err(Ended::Failed(Failure::new(
-                    Reason::MessageTooLarge,
-                    "a chunk has more bytes than the server reads",
-                ))),
-                _ => Err(Ended::Failed(Failure::new(Reason::MessageMalformed, "a message cannot be read"))),
-            },
+        tokio::select! {
+            () = self.answers.closed() => Err(Ended::Gone),
+            message = next(&mut self.inbound, until) => message,
         }
     }
 
@@ -348,6 +332,27 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
     }
 }
 
+/// The next message of a stream, if it comes in time.
+async fn next<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin>(
+    inbound: &mut S,
+    until: Instant,
+) -> Result<Up, Ended> {
+    let failed = |reason, message| Err(Ended::Failed(Failure::new(reason, message)));
+    match timeout_at(until, inbound.next()).await {
+        Err(_) => failed(Reason::SyncStalled, "the next part of the list did not come in time"),
+        Ok(Some(Ok(message))) => message.kind.ok_or_else(|| out_of_order("a message of no kind")),
+        // The caller ended its side.
+        Ok(None) => Err(out_of_order("the stream ended without end")),
+        Ok(Some(Err(status))) => match status.code() {
+            Code::Cancelled | Code::Unknown | Code::Unavailable => Err(Ended::Gone),
+            Code::OutOfRange | Code::ResourceExhausted => {
+                failed(Reason::MessageTooLarge, "a chunk has more bytes than the server reads")
+            }
+            _ => failed(Reason::MessageMalformed, "a message cannot be read"),
+        },
+    }
+}
+
 fn digest_of(user: &UserAttributes) -> [u8; 32] {
     let mobile = user.mobile.as_ref().map_or("", |mobile| mobile.as_str());
     digest(user.username.as_str(), user.email.as_str(), mobile, user.kind, user.active)
@@ -357,4 +362,53 @@ fn digest_of(user: &UserAttributes) -> [u8; 32] {
 fn unspooled(error: &std::io::Error) -> Ended {
     tracing::error!(%error, "the spool of a user sync failed");
     crate::registry::Refusal::new(Reason::StoreFull, "the list could not be kept until it was complete").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(ended: Ended) -> Option<Reason> {
+        match ended {
+            Ended::Gone => None,
+            Ended::Failed(failure) => Some(failure.refusal.reason),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_says_nothing_is_not_waited_for() {
+        let began = Instant::now();
+        let mut silent = tokio_stream::pending();
+        let ended = next(&mut silent, began + IDLE).await.unwrap_err();
+        assert_eq!(reason(ended), Some(Reason::SyncStalled));
+        assert_eq!(began.elapsed(), IDLE);
+    }
+
+    #[tokio::test]
+    async fn what_ends_a_stream_is_told_apart() {
+        let until = Instant::now() + IDLE;
+        for (message, expected) in [
+            (None, Some(Reason::SyncOutOfOrder)),
+            (Some(Ok(v1::SyncUsersRequest::default())), Some(Reason::SyncOutOfOrder)),
+            (Some(Err(Status::cancelled(""))), None),
+            (Some(Err(Status::out_of_range(""))), Some(Reason::MessageTooLarge)),
+            (Some(Err(Status::internal(""))), Some(Reason::MessageMalformed)),
+        ] {
+            let mut stream = tokio_stream::iter(message);
+            assert_eq!(reason(next(&mut stream, until).await.unwrap_err()), expected);
+        }
+    }
+
+    #[test]
+    fn a_sync_runs_once_for_each_auth_client_until_it_is_dropped() {
+        let running = Running::default();
+        let operation = |number| OperationId::new(muster_proto::Timestamp::from_micros(number), 0);
+        let place = |owner| (Ok(OwnerId(owner)), VdomName::ROOT);
+        let first = running.begin(place(1), operation(1)).unwrap();
+        let refused = running.begin(place(1), operation(2)).unwrap_err().refusal;
+        assert_eq!(refused.details, [("running_operation_id", operation(1).to_string())]);
+        running.begin(place(2), operation(3)).unwrap();
+        drop(first);
+        running.begin(place(1), operation(4)).unwrap();
+    }
 }

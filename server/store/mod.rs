@@ -7,6 +7,7 @@ mod sqlite;
 use async_trait::async_trait;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
+use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::Kinds;
 use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
 
@@ -14,8 +15,8 @@ pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey, Held, HeldId,
-    Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
+    Held, HeldId, License, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
 };
 
 /// Who changed what, in which operation.
@@ -113,6 +114,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of auth clients, with one row more if there is a next page; and how many there are in all.
     async fn list_auth_clients(&self, query: &Query) -> Result<(Vec<AuthClientRow>, i64), StoreError>;
 
+    /// One page of licences, with one row more if there is a next page; and how many there are in all.
+    async fn list_licenses(&self, query: &Query) -> Result<(Vec<LicenseHeld>, i64), StoreError>;
+
+    /// A licence, deleted or not.
+    async fn license(&self, number: &LicenseNumber) -> Result<Option<LicenseHeld>, StoreError>;
+
     /// One page of devices that several keys claim, with one more if there is a next page; and how many there are in all.
     async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError>;
 
@@ -127,6 +134,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// One page of devices, with one row more if there is a next page; and how many there are in all.
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError>;
+
+    /// The entry of a device in the lobby, whatever became of it.
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError>;
+
+    /// One page of the lobby, with one row more if there is a next page; and how many there are in all.
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError>;
+
+    /// The admission rules.
+    async fn admission(&self) -> Result<Admission, StoreError>;
 
     /// A realm, deleted or not.
     async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError>;
@@ -171,6 +187,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
 
     /// Some of the devices, and of the owners of auth clients, of whom something was deleted before the retention time.
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError>;
+}
+
+/// A licence as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseHeld {
+    /// The licence.
+    pub license: License,
+    /// The name of its realm.
+    pub realm: String,
 }
 
 /// A device that several keys claim.

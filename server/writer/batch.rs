@@ -9,7 +9,7 @@ use super::Submission;
 use crate::identity::revocations::Identity;
 use crate::identity::token::TokenHash;
 use crate::operation::OperationId;
-use crate::registry::{Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::registry::{Command, Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -97,6 +97,9 @@ pub(super) async fn run(
                 Err(_) => {}
             }
         }
+        if let Some(id) = turned_away(&state, command, &result) {
+            seen.push((id, true));
+        }
         results.push(result);
     }
     let mut audit = Vec::new();
@@ -127,6 +130,20 @@ pub(super) async fn run(
     let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
     Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
+}
+
+/// The entry of the lobby of a device that was turned away. An id alone tells what it is of, so it is counted like a device that calls.
+fn turned_away(state: &State, command: &Command, result: &Result<Planned, Refusal>) -> Option<DeviceId> {
+    let reason = match result {
+        Ok(planned) => planned.refused.as_ref()?.reason,
+        Err(refusal) => refusal.reason,
+    };
+    let waits = matches!(reason, Reason::PendingApproval | Reason::AdmissionRejected | Reason::DeviceRetired);
+    if !waits || command.options.validate_only || !command.action.is_from_device() {
+        return None;
+    }
+    let entry = state.lobby.get(&command.action.serial()?)?;
+    Some(DeviceId(entry.id.0))
 }
 
 /// Who may call, by the rows that changed and not by the commands: no rule can forget to tell.

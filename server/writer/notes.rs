@@ -309,8 +309,11 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::Realm(realm) if !answer.clients.is_empty() => Some(format!("{}, realm {}", of_clients(), realm.name)),
         After::Realm(realm) => Some(format!("realm {}", realm.name)),
         After::AdminToken(_) => Some("admin token".to_owned()),
+        After::Lobby(entry) => Some(format!("{} in the lobby: device", entry.serial)),
+        After::Admission(_) => Some("admission rules".to_owned()),
         After::Settings(_) => Some("settings".to_owned()),
         After::User(user) => Some(format!("user {}", user.username)),
+        After::Imported(items) => Some(format!("{} licences", items.len())),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };

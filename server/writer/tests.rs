@@ -1,13 +1,17 @@
 //! The writer, over a real database file.
 
+mod realms;
+mod user_sync;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use futures_util::StreamExt as _;
 use muster_proto::debug_log::{FeedRequest, HEARTBEAT, Start};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
+use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::v1::stream_debug_logs_response::Kind;
-use muster_proto::{SerialNumber, VdomName, v1};
+use muster_proto::{SerialNumber, UserAttributes, UserKind, VdomName, v1};
 use proptest::prelude::*;
 use prost::Message as _;
 use sqlx::{Connection as _, SqliteConnection};
@@ -121,8 +125,12 @@ impl Bench {
         let mut connection = SqliteConnection::connect(&self.path().display().to_string()).await.unwrap();
         let text = "SELECT 'device' || json_array(id, serial, model, hostname, firmware, generation, hex(digest), \
                     created_at, updated_at, deleted_at) AS line FROM device \
-                    UNION ALL SELECT 'client' || json_array(id, owner_id, vdom, realm_id, created_at, updated_at, \
+                    UNION ALL SELECT 'client' || json_array(id, owner_id, vdom, realm_id, users, hex(users_digest), created_at, updated_at, \
                     deleted_at) FROM auth_client \
+                    UNION ALL SELECT 'user' || json_array(id, realm_id, user_key, username, disabled, refs, updated_at, deleted_at) \
+                    FROM user \
+                    UNION ALL SELECT 'ref' || json_array(id, auth_client_id, user_key, user_id, username, email, mobile, kind, \
+                    active, updated_at, deleted_at) FROM user_ref \
                     UNION ALL SELECT 'audit' || json_array(at, hex(operation_id), caller, method, serial, changes) FROM audit \
                     UNION ALL SELECT 'next ' || next_id FROM register ORDER BY line";
         sqlx::query_scalar(text).fetch_all(&mut connection).await.unwrap()
@@ -139,7 +147,7 @@ fn names(text: &str) -> Vec<VdomName> {
 
 fn register(number: u8, vdoms: &str) -> Command {
     let info = DeviceInfo::default();
-    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None }).into()
+    Action::Register(Registration { serial: serial(number), info, vdoms: names(vdoms), ha: None, license: None }).into()
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -147,10 +155,11 @@ fn command() -> impl Strategy<Value = Command> {
     let list = || list().prop_map(|list| names(&list.join(" ")));
     let number = || 0_u8..3;
     let action = prop_oneof![
+        6 => user_action(),
         3 => (number(), list(), any::<bool>()).prop_map(|(number, vdoms, named)| {
             let hostname = if named { "h" } else { "" }.parse().unwrap();
             let info = DeviceInfo { hostname, ..DeviceInfo::default() };
-            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None })
+            Action::Register(Registration { serial: serial(number), info, vdoms, ha: None, license: None })
         }),
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
@@ -163,6 +172,29 @@ fn command() -> impl Strategy<Value = Command> {
     ];
     (action, prop::bool::weighted(0.1))
         .prop_map(|(action, validate_only)| Command { action, options: Options { validate_only, plan: None } })
+}
+
+fn attributes(name: &str, domain: &str) -> UserAttributes {
+    let (username, email) = (name.parse().unwrap(), format!("x@{domain}").parse().unwrap());
+    UserAttributes { username, email, mobile: None, kind: UserKind::Local, active: true }
+}
+
+/// Something about one of a few users of one of a few auth clients.
+fn user_action() -> impl Strategy<Value = Action> {
+    let (vdom, name) = (prop::sample::select(vec!["root", "a"]), prop::sample::select(vec!["alice", "Alice", "bob"]));
+    let domain = prop::sample::select(vec!["example.com", "example.org"]);
+    (0_u8..3, 0_u8..4, vdom, name, domain).prop_map(|(number, what, vdom, name, domain)| {
+        let target = ClientTarget { serial: serial(number), vdom: vdom.parse().unwrap() };
+        let UserAttributes { username, email, .. } = attributes(name, domain);
+        match what {
+            0 | 1 => Action::AddUser(UserAddition { target, user: attributes(name, domain) }),
+            2 => {
+                let (email, active) = (Some(email), Some(domain == "example.com"));
+                Action::UpdateUser(UserUpdate { target, username, email, mobile: NewMobile::Kept, kind: None, active })
+            }
+            _ => Action::DeleteUser(UserDeletion { target, username }),
+        }
+    })
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

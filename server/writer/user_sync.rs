@@ -228,7 +228,7 @@ impl Work<'_> {
     fn listed(&mut self) -> Result<Names, Refusal> {
         let mut names = Names::new(self.state.settings().fold_usernames);
         let users = &mut self.job.users;
-        while let Some(user) = users.next::<Spooled>().map_err(|error| spool(&error))? {
+        while let Some(user) = users.read::<Spooled>().map_err(|error| spool(&error))? {
             names.insert(&user.user.username);
         }
         users.rewind().map_err(|error| spool(&error))?;

@@ -27,6 +27,8 @@ class Client:
     def call(self, method, message=None, timeout=20):
         service, name = method.rsplit("/", 1)
         descriptor = self.pool.FindServiceByName(service).FindMethodByName(name)
+        if descriptor.client_streaming:
+            return self.stream(method, descriptor, message, timeout)
         request = ParseDict(message or {}, GetMessageClass(descriptor.input_type)())
         kind = self.channel.unary_stream if descriptor.server_streaming else self.channel.unary_unary
         rpc = kind(
@@ -36,6 +38,15 @@ class Client:
         )
         answer = rpc(request, timeout=timeout, metadata=self.metadata)
         return map(MessageToDict, answer) if descriptor.server_streaming else MessageToDict(answer)
+
+    def stream(self, method, descriptor, messages, timeout):
+        requests = [ParseDict(message, GetMessageClass(descriptor.input_type)()) for message in messages]
+        rpc = self.channel.stream_stream(
+            f"/{method}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=GetMessageClass(descriptor.output_type).FromString,
+        )
+        return map(MessageToDict, rpc(iter(requests), timeout=timeout, metadata=self.metadata))
 
 
 class World:
@@ -94,6 +105,22 @@ def test_a_device_registers_syncs_and_deletes(world):
     name = f"authClients/{world.serial}-sales"
     deleted = world.admin.call("muster.v1.AuthClientService/DeleteAuthClient", {"name": name})
     assert deleted["outcome"] == "OUTCOME_REMOVED"
+
+
+def test_a_device_adds_a_user_and_syncs_them_all(world):
+    target = {"fortiProduct": {"serialNumber": world.serial, "vdom": "sales"}}
+    user = lambda name: {"username": name, "email": f"{name}@example.com"}
+    answer = world.device.call("muster.v1.DeviceService/AddUser", {"target": target, "user": user("alice")})
+    assert answer["user"]["outcome"] == "OUTCOME_CREATED" and answer["users"] == "1"
+    messages = [{"begin": {"target": target}}, {"chunk": {"users": [user("bob"), {"username": "carol"}]}}, {"end": {}}]
+    answers = list(world.device.call("muster.v1.DeviceService/SyncUsers", messages))
+    assert answers[0]["opened"]["demand"] == "SYNC_USERS_DEMAND_SEND_ALL"
+    found = {item["username"]: item for answer in answers for item in answer.get("outcomes", {}).get("outcomes", [])}
+    outcome = {name: item["outcome"].removeprefix("OUTCOME_") for name, item in found.items()}
+    assert outcome == {"alice": "REMOVED", "bob": "CREATED", "carol": "REFUSED"}
+    assert found["carol"]["reason"] == "USER_EMAIL_MISSING" and "email-to" in found["carol"]["fix"]
+    summary = answers[-1]["summary"]
+    assert summary["status"] == "complete" and summary["create"] == {"success": "1", "failure": "1"}
 
 
 def test_a_refusal_says_why_and_how_to_fix_it(world):

@@ -235,6 +235,33 @@ async fn a_configuration_is_backed_up_changed_and_restored_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_box_of_the_first_version_loads_and_its_first_change_keeps_it_in_the_new_form() {
+    let (bench, server) = bench_and_server().await;
+    let (toml, conf) = (bench.device().join("box.toml"), bench.device().join("box.conf"));
+    let old = fs::read_to_string(&toml).unwrap()
+        + "hostname = \"old-box\"\nvdoms = [\"root\", \"dmz\", \"a-long-vdom-name\"]\n";
+    fs::write(&toml, &old).unwrap();
+    fs::remove_file(&conf).unwrap();
+    server.answers(Ok(completed(vec![])));
+    let (out, code, _) = script(&bench, &server, "config global\nexecute fortitoken-cloud update\n").await;
+    insta::assert_snapshot!(out, @r"
+    old-box # config global
+    old-box (global) # execute fortitoken-cloud update
+    List of VDOMs updated to FortiToken Cloud.
+    old-box (global) #
+    ");
+    assert_eq!(
+        (code, names(&server).remove(0)),
+        (Some(0), vec!["root".to_owned(), "dmz".to_owned(), "a-long-vdom-name".to_owned()])
+    );
+    assert!(!conf.exists(), "nothing was changed");
+    assert_eq!(bench.run("vdom add lab").await.exit, muster_client::cli::Exit::Done);
+    assert_eq!(bench.run("vdom list").await.out, "root\ndmz\na-long-vdom-name\nlab\n");
+    assert!(fs::read_to_string(&conf).unwrap().contains("    set hostname \"old-box\"\n"));
+    assert_eq!(fs::read_to_string(&toml).unwrap(), old);
+}
+
+#[tokio::test]
 async fn without_a_terminal_there_is_no_prompt_and_no_colour() {
     let (bench, server) = bench_and_server().await;
     let mut console = fortigate(&bench, &server, &["console"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -183,6 +183,21 @@ async fn a_console_that_is_killed_leaves_the_old_configuration_or_the_new_one() 
     }
 }
 
+#[tokio::test]
+async fn a_feed_that_could_not_be_had_is_opened_when_it_is_asked_for_again() {
+    let (bench, server) = bench_and_server().await;
+    let mut console = Piped::new(&bench, &server);
+    console.types("diagnose debug application ftc -1").await;
+    assert_eq!(console.shows().await, "Debug messages will be on for 30 minutes.");
+    console.types("diagnose debug enable").await;
+    assert_eq!(console.shows().await, "--- debug messages cannot be had ---");
+    console.done().await;
+    server.plays(vec![opened(0), event(1, "dmz", "created")], End::Open);
+    console.types("diagnose debug enable").await;
+    assert_eq!(console.shows().await, "[ftc] sync.vdom dmz: created");
+    assert_eq!(console.closes().await, Some(0));
+}
+
 /// A clock that goes on by twenty minutes whenever it is looked at.
 fn hasty_clock() -> OffsetDateTime {
     static LOOKS: AtomicI64 = AtomicI64::new(0);

@@ -21,8 +21,9 @@ fn info() -> impl Strategy<Value = DeviceInfo> {
 
 /// Any command about the device. A digest, if given, is that of some report, so that it often is the right one.
 pub(in crate::registry) fn command() -> impl Strategy<Value = Command> {
-    let register = (names(), info())
-        .prop_map(|(vdoms, info)| Action::Register(Registration { serial: serial(), info, vdoms, ha: None }));
+    let register = (names(), info()).prop_map(|(vdoms, info)| {
+        Action::Register(Registration { serial: serial(), info, vdoms, ha: None, license: None })
+    });
     let sync = (names(), info(), prop::option::weighted(0.2, 0_i64..8), 0_u8..3).prop_map(
         |(list, info, base_generation, form)| {
             let digest = (form > 0).then(|| digest(info.texts(), list.iter().copied()));

@@ -8,7 +8,8 @@ use super::super::StoreError;
 use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
-    AdminToken, AuthClient, Cluster, Device, DeviceKey, Held, Needs, OwnerId, Realm, Settings, State, User, UserRef,
+    AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, License, LobbyEntry, Needs, OwnerId, Realm,
+    Settings, State, User, UserRef,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -67,6 +68,7 @@ impl SqliteWriting {
         self.load_auth_clients(needs, state).await?;
         self.load_realms(needs, state).await?;
         self.load_users(needs, state).await?;
+        self.load_lobby(needs, state).await?;
         self.load_keys(needs, state).await?;
         self.load_admin_tokens(needs, state).await?;
         self.load_held(needs, state).await
@@ -84,6 +86,29 @@ impl SqliteWriting {
         let settings = Settings::read(&sqlx::query(AssertSqlSafe(text)).fetch_one(&mut self.connection).await?)?;
         self.recent.note_settings(&settings);
         state.settings.load((), Some(settings));
+        Ok(())
+    }
+
+    async fn load_lobby(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if !state.admission.knows(&()) {
+            if self.recent.admission().is_none() {
+                let text = format!("SELECT {} FROM admission", Admission::columns());
+                let found = sqlx::query(AssertSqlSafe(text)).fetch_optional(&mut self.connection).await?;
+                let admission = found.as_ref().map(Admission::read).transpose()?;
+                self.recent.note_admission(&admission.unwrap_or_default());
+            }
+            state.admission.load((), self.recent.admission().cloned());
+        }
+        // Most devices never waited: they are known not to have.
+        let waited: Vec<SerialNumber> =
+            needs.lobby.iter().filter(|serial| self.recent.waited(serial)).copied().collect();
+        if !waited.is_empty() {
+            for row in self.select::<LobbyEntry, _>("serial", &waited, |query, it| query.bind(it.as_str())).await? {
+                let entry = LobbyEntry::read(&row)?;
+                state.lobby.load(entry.serial, Some(entry));
+            }
+        }
+        needs.lobby.iter().for_each(|serial| state.lobby.load(*serial, None));
         Ok(())
     }
 
@@ -184,6 +209,17 @@ impl SqliteWriting {
             state.device_keys.load((key.serial, key.key), Some(key));
         }
         state.whole.device_keys.extend(&needs.device_keys);
+        let numbers: Vec<_> = needs.licenses.iter().collect();
+        let mut rows =
+            self.select::<License, _>("number", &numbers, |query, number| query.bind(number.as_str())).await?;
+        let serials: Vec<_> = needs.licenses_of.iter().collect();
+        rows.extend(self.select::<License, _>("serial", &serials, |query, serial| query.bind(serial.as_str())).await?);
+        for row in rows {
+            let license = License::read(&row)?;
+            state.licenses.load(license.number.clone(), Some(license));
+        }
+        needs.licenses.iter().for_each(|number| state.licenses.load(number.clone(), None));
+        state.whole.licenses_of.extend(&needs.licenses_of);
         for serial in &needs.last_seen {
             let text = "SELECT last_seen_at FROM device WHERE serial = ?";
             let found = sqlx::query_scalar(text).bind(serial.as_str()).fetch_optional(&mut self.connection).await?;

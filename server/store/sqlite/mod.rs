@@ -7,7 +7,9 @@ mod device;
 mod device_key;
 mod entity;
 mod held;
+mod license;
 mod load;
+mod lobby;
 mod read;
 mod read_admin;
 mod realm;
@@ -64,7 +66,12 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .map_err(|error| open(explain(&error)))?;
     let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM device").fetch_all(&mut connection).await?;
     let known = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
-    Ok((SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known) }, SqliteReading::new(reading)))
+    let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM lobby").fetch_all(&mut connection).await?;
+    let lobby = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
+    Ok((
+        SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known, lobby) },
+        SqliteReading::new(reading),
+    ))
 }
 
 fn explain(error: &sqlx::Error) -> String {
@@ -112,10 +119,13 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.write(state.clusters.changed());
     writes.write(state.devices.changed());
     writes.write(state.device_keys.changed());
+    writes.write(state.licenses.changed());
     writes.write(state.auth_clients.changed());
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());
     writes.write(state.admin_tokens.changed());
+    writes.write(state.admission.changed());
+    writes.write(state.lobby.changed());
     writes.write(state.held.changed());
     writes.write(audit.iter());
     writes
@@ -137,6 +147,18 @@ impl SqliteWriting {
         let text: Arc<str> = writes.text().into();
         self.texts.insert(shape, Arc::clone(&text));
         text
+    }
+}
+
+impl SqliteWriting {
+    /// Notes when those who wait last called, and how often they were turned away. An id alone tells what it is of.
+    async fn touch_lobby(&mut self, seen: &[(DeviceId, Seen)]) -> Result<(), StoreError> {
+        let text = "UPDATE lobby SET last_seen_at = max(last_seen_at, ?), attempts = attempts + ? WHERE id = ?";
+        for (id, seen) in seen.iter().filter(|(_, seen)| seen.refused > 0) {
+            let query = sqlx::query(text).bind(seen.at.micros()).bind(seen.refused).bind(id.0);
+            query.execute(&mut self.connection).await?;
+        }
+        Ok(())
     }
 }
 
@@ -226,6 +248,9 @@ impl Writing for SqliteWriting {
                 query.bind(device.0).bind(seen.at.micros()).bind(seen.refused)
             });
             pad(query, (count - seen.len()) * 3).execute(&mut self.connection).await?;
+            if self.recent.anybody_waited() {
+                self.touch_lobby(seen).await?;
+            }
         }
         Ok(())
     }

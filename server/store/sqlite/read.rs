@@ -4,17 +4,18 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
+use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::{Kinds, bucket_of};
 use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, CloneCase, Reading, StoreError, UserRow};
+use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, UserRow};
 use super::entity::{Entity, number, parse};
 use super::load;
 use crate::registry::{
-    AdminToken, AdminTokenId, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId, OwnerId,
-    Realm, Settings, User, UserId, toggle,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
+    License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, toggle,
 };
 
 /// The connections that read.
@@ -202,6 +203,16 @@ fn devices() -> List {
     }
 }
 
+fn lobby() -> List {
+    List {
+        columns: LobbyEntry::columns(),
+        from: "lobby",
+        table: "lobby",
+        fields: &[("serial_number", "lobby.serial"), ("hostname", "lobby.hostname")],
+        in_realms: None,
+    }
+}
+
 fn admin_tokens() -> List {
     List {
         columns: AdminToken::columns(),
@@ -258,6 +269,25 @@ fn clone_cases() -> List {
     }
 }
 
+fn licenses() -> List {
+    List {
+        columns: format!("{}, realm.name", License::columns()),
+        from: "license JOIN realm ON realm.id = license.realm_id",
+        table: "license",
+        fields: &[
+            ("number", "license.number"),
+            ("model", "license.model"),
+            ("realm", "realm.name"),
+            ("serial_number", "coalesce(license.serial, '')"),
+        ],
+        in_realms: None,
+    }
+}
+
+fn license_row(row: &SqliteRow) -> Result<LicenseHeld, StoreError> {
+    Ok(LicenseHeld { license: License::read(row)?, realm: row.try_get(License::COLUMNS.len())? })
+}
+
 fn cluster_row(row: &SqliteRow) -> Result<Cluster, StoreError> {
     let mut cluster = Cluster::read(row)?;
     let members: &str = row.try_get(Cluster::COLUMNS.len())?;
@@ -297,6 +327,18 @@ impl Reading for SqliteReading {
         Ok((page.iter().map(auth_client_row).collect::<Result<_, _>>()?, total))
     }
 
+    async fn list_licenses(&self, query: &Query) -> Result<(Vec<LicenseHeld>, i64), StoreError> {
+        let (page, total) = self.list(&licenses(), query).await?;
+        Ok((page.iter().map(license_row).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn license(&self, number: &LicenseNumber) -> Result<Option<LicenseHeld>, StoreError> {
+        let List { columns, from, .. } = licenses();
+        let text = format!("SELECT {columns} FROM {from} WHERE license.number = ?");
+        let found = sqlx::query(AssertSqlSafe(text)).bind(number.to_string()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(license_row).transpose()
+    }
+
     async fn list_clone_cases(&self, query: &Query) -> Result<(Vec<CloneCase>, i64), StoreError> {
         let (page, total) = self.list(&clone_cases(), query).await?;
         let mut cases = Vec::with_capacity(page.len());
@@ -328,6 +370,23 @@ impl Reading for SqliteReading {
     async fn list_devices(&self, query: &Query) -> Result<(Vec<Device>, i64), StoreError> {
         let (page, total) = self.list(&devices(), query).await?;
         Ok((page.iter().map(Device::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn lobby_entry(&self, serial: SerialNumber) -> Result<Option<LobbyEntry>, StoreError> {
+        let text = format!("SELECT {} FROM lobby WHERE serial = ?", LobbyEntry::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_optional(&self.pool).await?;
+        found.as_ref().map(LobbyEntry::read).transpose()
+    }
+
+    async fn list_lobby(&self, query: &Query) -> Result<(Vec<LobbyEntry>, i64), StoreError> {
+        let (page, total) = self.list(&lobby(), query).await?;
+        Ok((page.iter().map(LobbyEntry::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn admission(&self) -> Result<Admission, StoreError> {
+        let text = format!("SELECT {} FROM admission", Admission::columns());
+        let found = sqlx::query(AssertSqlSafe(text)).fetch_optional(&self.pool).await?;
+        Ok(found.as_ref().map(Admission::read).transpose()?.unwrap_or_default())
     }
 
     async fn realm(&self, name: &RealmRef) -> Result<Option<Realm>, StoreError> {

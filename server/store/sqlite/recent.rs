@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use muster_proto::SerialNumber;
 
-use crate::registry::{Device, OwnerId, Realm, RealmId, Settings, State};
+use crate::registry::{Admission, Device, OwnerId, Realm, RealmId, Settings, State};
 
 /// How many devices are remembered as a whole, about 300 bytes each.
 const DEVICES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -21,6 +21,9 @@ pub(super) struct Recent {
     devices: LruCache<SerialNumber, Device>,
     realms: LruCache<RealmId, Realm>,
     settings: Option<Settings>,
+    admission: Option<Admission>,
+    /// The serial numbers of all that ever waited in the lobby.
+    lobby: HashSet<SerialNumber>,
     /// The owners of whom removals are held; `None` if that must be read.
     held: Option<HashSet<OwnerId>>,
 }
@@ -37,8 +40,16 @@ pub(super) enum Memory {
 
 impl Recent {
     /// Remembers these serial numbers, and nothing else yet.
-    pub(super) fn new(known: HashSet<SerialNumber>) -> Self {
-        Self { known, devices: LruCache::new(DEVICES), realms: LruCache::new(REALMS), settings: None, held: None }
+    pub(super) fn new(known: HashSet<SerialNumber>, lobby: HashSet<SerialNumber>) -> Self {
+        Self {
+            known,
+            devices: LruCache::new(DEVICES),
+            realms: LruCache::new(REALMS),
+            settings: None,
+            admission: None,
+            lobby,
+            held: None,
+        }
     }
 
     /// What is remembered of a device.
@@ -70,6 +81,26 @@ impl Recent {
         self.held = Some(owners);
     }
 
+    /// The admission rules, if they are remembered.
+    pub(super) fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
+    }
+
+    /// Notes the admission rules, as read or committed.
+    pub(super) fn note_admission(&mut self, admission: &Admission) {
+        self.admission = Some(admission.clone());
+    }
+
+    /// Whether a device may ever have waited in the lobby.
+    pub(super) fn waited(&self, serial: &SerialNumber) -> bool {
+        self.lobby.contains(serial)
+    }
+
+    /// Whether anybody ever did.
+    pub(super) fn anybody_waited(&self) -> bool {
+        !self.lobby.is_empty()
+    }
+
     /// Notes a device that was read, or committed.
     pub(super) fn note(&mut self, device: &Device) {
         self.known.insert(device.serial);
@@ -96,6 +127,8 @@ impl Recent {
         state.devices.changed().for_each(|device| self.note(device));
         state.realms.changed().for_each(|realm| self.note_realm(realm));
         state.settings.changed().for_each(|settings| self.note_settings(settings));
+        state.admission.changed().for_each(|admission| self.note_admission(admission));
+        self.lobby.extend(state.lobby.changed().map(|entry| entry.serial));
         if let Some(owners) = &mut self.held {
             // One of whom nothing is held any more costs a query, and no more.
             owners.extend(state.held.changed().filter(|held| held.state.stands()).map(|held| held.on.owner()));
@@ -107,6 +140,8 @@ impl Recent {
         self.devices.clear();
         self.realms.clear();
         self.settings = None;
+        self.admission = None;
+        self.lobby.extend(state.lobby.changed().map(|entry| entry.serial));
         self.held = None;
         // One that was purged, or was to be, is looked for once more.
         self.known.extend(state.devices.changed().map(|device| device.serial));
