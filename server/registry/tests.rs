@@ -9,6 +9,7 @@ mod guard;
 mod lobby;
 mod moves;
 mod people;
+mod plan;
 mod property;
 mod quota;
 mod realms;
