@@ -26,7 +26,7 @@ use crate::shell::source::Source;
 use crate::shell::watch::{Switches, Watch};
 
 /// Knows how to reach the service as a box; asked anew for each call, because a command may have changed where it is.
-pub type Reach<'a> = &'a dyn Fn(&Device) -> anyhow::Result<Cloud>;
+pub type Reach<'a> = &'a (dyn Fn(&Device) -> anyhow::Result<Cloud> + Sync);
 
 /// A session with all that it needs of the world.
 pub struct Console<'a> {

@@ -15,7 +15,7 @@ pub enum Source {
     /// A stream of lines.
     Stream {
         /// The lines.
-        lines: Lines<Box<dyn AsyncBufRead + Unpin>>,
+        lines: Lines<Box<dyn AsyncBufRead + Send + Unpin>>,
         /// Whether prompt and line are shown, so that what is shown reads as on a terminal.
         echo: bool,
     },
@@ -30,7 +30,7 @@ impl fmt::Debug for Source {
 impl Source {
     /// A stream of lines.
     #[must_use]
-    pub fn stream(stream: Box<dyn AsyncBufRead + Unpin>, echo: bool) -> Self {
+    pub fn stream(stream: Box<dyn AsyncBufRead + Send + Unpin>, echo: bool) -> Self {
         Self::Stream { lines: stream.lines(), echo }
     }
 
