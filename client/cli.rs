@@ -16,6 +16,7 @@ use crate::args::{self, Arguments, Command, DEFAULT_DEVICE, Init, Script, Vdom};
 use crate::certificate::{self, FactoryCa};
 use crate::cloud::Cloud;
 use crate::conf::words;
+use crate::conformance;
 use crate::connect::Dialer;
 use crate::device::Device;
 use crate::device_dir::{DeviceDir, DirError};
@@ -104,13 +105,22 @@ async fn dispatch(
         Command::Console => return console(&arguments, &Script::default(), &dir, rng).await,
         Command::Run(script) => return console(&arguments, script, &dir, rng).await,
         Command::Fleet(fleet) => {
-            let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
-            let way = Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout };
-            return Ok(if fleet::fleet(fleet, &way, now, out).await? { Exit::Done } else { Exit::Failed });
+            let is_good = fleet::fleet(fleet, &way(&arguments)?, now, out).await?;
+            return Ok(if is_good { Exit::Done } else { Exit::Failed });
+        }
+        Command::Conformance(checks) => {
+            let is_good = conformance::conformance(checks, &way(&arguments)?, now, out).await?;
+            return Ok(if is_good { Exit::Done } else { Exit::Failed });
         }
         Command::Debug(debug) => return watch(&arguments, debug, &dir, rng, out, err).await,
     }
     Ok(Exit::Done)
+}
+
+/// The way to a server that no box remembers.
+fn way(arguments: &Arguments) -> anyhow::Result<Way> {
+    let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
+    Ok(Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout })
 }
 
 fn make(

@@ -9,7 +9,7 @@
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes.
+//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
 //! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
 pub mod args;
@@ -21,6 +21,7 @@ pub mod cli;
 pub mod cloud;
 pub mod components;
 pub mod conf;
+pub mod conformance;
 pub mod connect;
 pub mod device;
 pub mod device_dir;
