@@ -40,10 +40,9 @@ impl UsersSynced {
     #[must_use]
     pub fn counts(&self) -> [i64; 8] {
         let v1::SyncUsersSummary { create, modify, delete, held, unchanged, .. } = &self.summary;
-        let [create, modify, delete] = [create, modify, delete].map(|count| count.unwrap());
-        let both = |count: v1::SyncUsersCount| [count.success, count.failure];
-        let ([a, b], [c, d], [e, f]) = (both(create), both(modify), both(delete));
-        [a, b, c, d, e, f, *held, *unchanged]
+        let both = |count: &Option<v1::SyncUsersCount>| count.map(|count| [count.success, count.failure]).unwrap();
+        let all: Vec<i64> = [create, modify, delete].into_iter().flat_map(both).chain([*held, *unchanged]).collect();
+        all.try_into().unwrap()
     }
 }
 

@@ -300,8 +300,6 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
-            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
@@ -320,11 +318,16 @@ impl Action {
             | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
-            | Self::SetPrimary { serial, .. } => Some(*serial),
+            | Self::SetPrimary { serial, .. }
+            | Self::ApproveLobby { serial, .. }
+            | Self::RejectLobby { serial, .. }
+            | Self::ResolveClone { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
-            Self::ResolveClone { serial, .. } => Some(*serial),
-            Self::ImportLicenses(_)
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ImportLicenses(_)
             | Self::ReleaseLicense(_)
             | Self::DeleteLicense(_)
             | Self::RenameCluster { .. }
@@ -401,11 +404,6 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. }
-            | Self::RevokeAdminToken(_)
-            | Self::UpdateAdmission { .. }
-            | Self::ApproveLobby { .. }
-            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
                 registration.ha.is_some()
                     || registration.license.is_some()
@@ -432,7 +430,12 @@ impl Action {
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
-            Self::Contact(_)
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. }
+            | Self::Contact(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }
             | Self::ExpireHeld { .. }

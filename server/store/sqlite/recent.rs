@@ -35,7 +35,7 @@ pub(super) enum Memory {
     /// It is in the database, and must be read.
     Faded,
     /// It is in the database, as it is here.
-    Fresh(Device),
+    Fresh(Box<Device>),
 }
 
 impl Recent {
@@ -55,15 +55,15 @@ impl Recent {
     /// What is remembered of a device.
     pub(super) fn recall(&mut self, serial: &SerialNumber) -> Memory {
         match self.devices.get(serial) {
-            Some(device) => Memory::Fresh(device.clone()),
+            Some(device) => Memory::Fresh(Box::new(device.clone())),
             None if self.known.contains(serial) => Memory::Faded,
             None => Memory::New,
         }
     }
 
     /// A realm, if it is remembered.
-    pub(super) fn realm(&mut self, id: &RealmId) -> Option<Realm> {
-        self.realms.get(id).cloned()
+    pub(super) fn realm(&mut self, id: RealmId) -> Option<Realm> {
+        self.realms.get(&id).cloned()
     }
 
     /// The settings, if they are remembered.
