@@ -135,6 +135,23 @@ impl Recent {
         }
     }
 
+    /// Forgets what was changed and then deliberately not kept: it may have been read again meanwhile. Everything else is as it was.
+    pub(super) fn forget_changed(&mut self, state: &State) {
+        for device in state.devices.changed().chain(state.devices.removed()) {
+            self.devices.pop(&device.serial);
+        }
+        state.realms.changed().for_each(|realm| drop(self.realms.pop(&realm.id)));
+        if state.settings.changed().next().is_some() {
+            self.settings = None;
+        }
+        if state.admission.changed().next().is_some() {
+            self.admission = None;
+        }
+        if state.held.changed().next().is_some() {
+            self.held = None;
+        }
+    }
+
     /// Forgets what things are like: it is not certain what a failed commit left behind. New serial numbers may be in the database too.
     pub(super) fn doubt(&mut self, state: &State) {
         self.devices.clear();
