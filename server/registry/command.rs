@@ -47,6 +47,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users begins: it goes on only if the device may come.
+    BeginUserSync(ClientTarget),
     /// A sync of users found that the digests are equal.
     UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
@@ -303,7 +305,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::UsersInSync(target) => Some(target.serial),
+            Self::BeginUserSync(target) | Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -350,7 +352,7 @@ impl Action {
     pub fn is_from_device(&self) -> bool {
         let of_device =
             matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
-        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
+        of_device || matches!(self, Self::BeginUserSync(_) | Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -426,6 +428,7 @@ impl Action {
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::BeginUserSync(_)
             | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
