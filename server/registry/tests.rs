@@ -6,6 +6,7 @@ mod clone;
 mod cluster;
 mod deletion;
 mod guard;
+mod license;
 mod lobby;
 mod moves;
 mod people;
