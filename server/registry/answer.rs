@@ -7,8 +7,8 @@ pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
-    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, HeldId, LicenseItem, LobbyEntry,
-    OwnerId, Realm, RealmId, Settings, Standing, User,
+    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LicenseItem,
+    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User,
 };
 
 /// What became of one VDOM.
@@ -104,6 +104,8 @@ pub enum After {
     Imported(Vec<LicenseItem>),
     /// The keys that claim a serial number.
     DeviceKeys(Vec<DeviceKey>),
+    /// How something stands, and why.
+    Finding(Box<Finding>),
 }
 
 impl After {
@@ -115,6 +117,7 @@ impl After {
             | Self::Settings(_)
             | Self::Cluster(_)
             | Self::DeviceKeys(_)
+            | Self::Finding(_)
             | Self::Imported(_)
             | Self::AdminToken(_)
             | Self::Lobby(_)

@@ -10,8 +10,8 @@ use muster_proto::settings::SettingsChange;
 use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, Admission, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId, SecretHash,
-    State, Verdict,
+    AdminTokenId, Admission, ClusterId, Device, Explained, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId,
+    SecretHash, State, Verdict,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -275,6 +275,8 @@ pub enum Action {
     },
     /// An admin revokes a token.
     RevokeAdminToken(AdminTokenId),
+    /// An admin asks why something is as it is.
+    Explain(Explained),
     /// An admin has a device told to sync.
     RequestSync {
         /// The device.
@@ -310,6 +312,7 @@ impl Action {
                 self.user().map(|(target, _)| target.serial)
             }
             Self::Hello(hello) => Some(hello.serial),
+            Self::Explain(subject) => subject.serial(),
             Self::Contact(serial)
             | Self::RequestSync { serial, .. }
             | Self::SetDeviceDebug { serial, .. }
@@ -439,6 +442,7 @@ impl Action {
             | Self::ApproveLobby { .. }
             | Self::RejectLobby { .. }
             | Self::Contact(_)
+            | Self::Explain(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }
             | Self::ExpireHeld { .. }

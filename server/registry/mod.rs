@@ -25,8 +25,10 @@ mod configure;
 mod contact;
 mod delete;
 mod device;
+mod explain;
 mod ha;
 mod held;
+mod history;
 mod ids;
 mod key;
 mod license;
@@ -71,7 +73,9 @@ pub use command::{Action, Command, Options};
 pub use contact::may_call;
 pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
+pub use explain::{Explained, Finding, Place};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use history::{Entry, EntryChange, Folding, Past, differences};
 pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId};
 pub use key::Proof;
 pub use license::{License, LicenseItem};
@@ -242,6 +246,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeletePerson { user, clients } => people::delete(state, user, clients, context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
+        Action::Explain(subject) => explain::explain(state, subject, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }

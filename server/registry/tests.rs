@@ -5,7 +5,9 @@ mod channel;
 mod clone;
 mod cluster;
 mod deletion;
+mod explain;
 mod guard;
+mod history;
 mod license;
 mod lobby;
 mod moves;
@@ -16,6 +18,7 @@ mod quota;
 mod realms;
 mod report;
 mod settings;
+mod story;
 mod undelete;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
