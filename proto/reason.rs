@@ -288,6 +288,8 @@ reasons! {
     LicenseInUse, "LICENSE_IN_USE", FailedPrecondition, "use another licence, or let an admin free this one with ReleaseLicense";
     /// The licence is for another model.
     LicenseModelMismatch, "LICENSE_MODEL_MISMATCH", FailedPrecondition, "use a licence for the model of the device, or let an admin import this one for it";
+    /// A release code is wrong, used, expired or void, or there is no such device.
+    ReleaseCodeInvalid, "RELEASE_CODE_INVALID", FailedPrecondition, "check the serial number and the code, or ask an admin of the realm of the device for a new code with CreateReleaseCode";
 }
 
 impl fmt::Display for Reason {

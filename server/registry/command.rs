@@ -1,5 +1,7 @@
 //! What callers ask of the register.
 
+use std::time::Duration;
+
 use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
@@ -266,6 +268,24 @@ pub enum Action {
         /// Only if this is the etag of those that are there.
         etag: Option<String>,
     },
+    /// An admin makes a code that releases a device from its realm.
+    CreateReleaseCode {
+        /// The device.
+        serial: SerialNumber,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+        /// For how long it is good.
+        validity: Duration,
+    },
+    /// An admin takes a device into a realm by a code.
+    ClaimDevice {
+        /// The device.
+        serial: SerialNumber,
+        /// What the admin shows is known by this.
+        hash: SecretHash,
+        /// The realm.
+        realm: RealmRef,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -320,6 +340,8 @@ impl Action {
             | Self::DeleteDevice { serial, .. }
             | Self::UndeleteAuthClient { serial, .. }
             | Self::UndeleteDevice { serial }
+            | Self::CreateReleaseCode { serial, .. }
+            | Self::ClaimDevice { serial, .. }
             | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
@@ -425,6 +447,8 @@ impl Action {
             | Self::DeleteDevice { .. }
             | Self::UndeleteAuthClient { .. }
             | Self::UndeleteDevice { .. }
+            | Self::CreateReleaseCode { .. }
+            | Self::ClaimDevice { .. }
             | Self::PurgeDevice { .. }
             | Self::Purge { .. }
             | Self::CreateCluster { .. }

@@ -105,7 +105,7 @@ pub(super) async fn run(
     let mut audit = Vec::new();
     for (Submission { operation, command, .. }, result) in batch.iter().zip(&results) {
         let Ok(planned) = result else { continue };
-        if command.options.validate_only {
+        if command.options.validate_only && !planned.is_guess() {
             continue;
         }
         audit.extend(planned.records.iter().map(|record| AuditRow {

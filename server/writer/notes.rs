@@ -325,6 +325,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::User(user) => Some(format!("user {}", user.username)),
         After::Imported(items) => Some(format!("{} licences", items.len())),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::ReleaseCode(_) => Some("release code".to_owned()),
         After::Finding(finding) => return format!("explained: {}", finding.message),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };

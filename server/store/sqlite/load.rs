@@ -10,7 +10,7 @@ use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
     AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, License, LobbyEntry, Needs, OwnerId, Realm,
-    Settings, State, User, UserRef,
+    ReleaseCode, Settings, State, User, UserRef,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -223,6 +223,12 @@ impl SqliteWriting {
         }
         needs.licenses.iter().for_each(|number| state.licenses.load(number.clone(), None));
         state.whole.licenses_of.extend(&needs.licenses_of);
+        let devices: Vec<i64> = needs.release_codes.iter().map(|device| device.0).collect();
+        for row in self.select::<ReleaseCode, _>("id", &devices, |query, id| query.bind(id)).await? {
+            let code = ReleaseCode::read(&row)?;
+            state.release_codes.load(code.device, Some(code));
+        }
+        needs.release_codes.iter().for_each(|device| state.release_codes.load(*device, None));
         for serial in &needs.last_seen {
             let text = "SELECT last_seen_at FROM device WHERE serial = ?";
             let found = sqlx::query_scalar(text).bind(serial.as_str()).fetch_optional(&mut self.connection).await?;

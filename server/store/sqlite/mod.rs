@@ -15,6 +15,7 @@ mod read_admin;
 mod read_audit;
 mod realm;
 mod recent;
+mod release_code;
 mod text;
 mod user;
 
@@ -121,6 +122,7 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.write(state.devices.changed());
     writes.write(state.device_keys.changed());
     writes.write(state.licenses.changed());
+    writes.write(state.release_codes.changed());
     writes.write(state.auth_clients.changed());
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());
