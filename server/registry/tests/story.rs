@@ -15,7 +15,7 @@ const MODES: [DeleteMode; 3] = [DeleteMode::Evict, DeleteMode::Ban, DeleteMode::
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The device reports, or something is deleted.
-    Report(Command),
+    Report(Box<Command>),
     DeleteClient(&'static str, DeleteMode),
     DeleteDevice(DeleteMode),
     UndeleteClient(&'static str),
@@ -37,7 +37,7 @@ pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let user = || prop::sample::select(USERS.to_vec());
     let mode = || prop::sample::select(MODES.to_vec());
     let step = prop_oneof![
-        8 => super::property::command().prop_map(Step::Report),
+        8 => super::property::command().prop_map(|command| Step::Report(Box::new(command))),
         2 => (name(), mode()).prop_map(|(name, mode)| Step::DeleteClient(name, mode)),
         1 => mode().prop_map(Step::DeleteDevice),
         2 => name().prop_map(Step::UndeleteClient),
@@ -88,7 +88,7 @@ impl Register {
     /// The command of a step; `None` if there is nothing that it could be about.
     pub(super) fn command(&mut self, step: &Step, east: RealmId) -> Option<Command> {
         let action = match step {
-            Step::Report(command) => return Some(command.clone()),
+            Step::Report(command) => return Some(Command::clone(command)),
             Step::DeleteClient(name, mode) => Action::DeleteAuthClient {
                 serial: serial(),
                 vdom: vdom(name),
@@ -123,7 +123,7 @@ impl Register {
                 let refers = |client: &&AuthClient| {
                     self.state.user_refs.get(&(client.id, key.clone())).is_some_and(|it| it.deleted_at.is_none())
                 };
-                let clients = clients.filter(refers).map(|client| named(client)).collect();
+                let clients = clients.filter(refers).map(named).collect();
                 Action::DeletePerson { user, clients }
             }
             Step::Alias(name, alias) => Action::UpdateAuthClient {

@@ -224,7 +224,7 @@ impl SqliteWriting {
         needs.licenses.iter().for_each(|number| state.licenses.load(number.clone(), None));
         state.whole.licenses_of.extend(&needs.licenses_of);
         let devices: Vec<i64> = needs.release_codes.iter().map(|device| device.0).collect();
-        for row in self.select::<ReleaseCode, _>("id", &devices, |query, id| query.bind(id)).await? {
+        for row in self.select::<ReleaseCode, _>("id", &devices, Query::bind).await? {
             let code = ReleaseCode::read(&row)?;
             state.release_codes.load(code.device, Some(code));
         }
