@@ -300,6 +300,26 @@ async fn a_device_that_is_deleted_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_ban_ends_the_channel_and_keeps_the_device_out() {
+    let muster = Muster::start().await;
+    for (mode, reason) in [(v1::DeleteMode::Retire, Reason::DeviceRetired), (v1::DeleteMode::Ban, Reason::DeviceBanned)]
+    {
+        let serial = if mode == v1::DeleteMode::Ban { A } else { B };
+        let mut line = muster.device(serial).channel(hello(serial)).await;
+        let request = v1::DeleteDeviceRequest { mode: mode.into(), why: "stolen".to_owned(), ..delete_device(serial) };
+        let answer = muster.admin().device_admin().delete_device(request).await.unwrap().into_inner();
+        let Some(Down::Removed(removed)) = line.next().await.unwrap() else { panic!("not told") };
+        let said = (removed.operation_id.as_str(), removed.mode(), removed.why.as_str());
+        assert_eq!(said, (answer.operation_id.as_str(), mode, "stolen"));
+        let (goodbye, end) = line.goodbye().await;
+        assert_eq!((goodbye.reason.as_str(), goodbye.reconnect_after), (reason.as_str(), None));
+        assert_eq!(muster.refusal(end).await.reason, reason);
+        let again = muster.device(serial).try_channel(Up::Hello(hello(serial))).await;
+        assert_eq!(muster.refusal(again.map(|_| tonic::Response::new(()))).await.reason, reason);
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_says_goodbye_and_when_to_come_back() {
     let muster = Muster::start().await;
     let mut line = muster.device(A).channel(hello(A)).await;

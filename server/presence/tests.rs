@@ -5,7 +5,7 @@ use muster_proto::v1;
 use muster_proto::v1::channel_response::Kind;
 use proptest::prelude::*;
 
-use super::table::Opened;
+use super::table::{Entry, Opened};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -167,8 +167,9 @@ pub fn differences(vdom: VdomName, before: Option<&Past>, after: Option<&Past>) 
         after,
     };
     let mut differences = Vec::new();
-    for (field, of) in fields {
-        let (before, after) = (text(before, of), text(after, of));
+    for (field, (before, after)) in
+        ["state", "realm", "alias"].into_iter().zip(values(before).into_iter().zip(values(after)))
+    {
         if before != after {
             differences.push(change(None, field, before, after));
         }
