@@ -147,18 +147,16 @@ impl Past {
     }
 }
 
-/// How one value is read from what was.
-type ValueOf = fn(&Past) -> String;
-
 /// What differs between two moments, each value once. `before` is unset if the auth client was not there yet.
 #[must_use]
 pub fn differences(vdom: VdomName, before: Option<&Past>, after: Option<&Past>) -> Vec<EntryChange> {
-    let text = |past: Option<&Past>, of: ValueOf| past.map(of).unwrap_or_default();
-    let fields: [(&str, ValueOf); 3] = [
-        ("state", |past| if past.active { "active" } else { "deleted" }.to_owned()),
-        ("realm", |past| past.realm.clone()),
-        ("alias", |past| past.alias.clone()),
-    ];
+    let values = |past: Option<&Past>| match past {
+        None => Default::default(),
+        Some(past) => {
+            let state = if past.active { "active" } else { "deleted" };
+            [state.to_owned(), past.realm.clone(), past.alias.clone()]
+        }
+    };
     let change = |user: Option<&String>, field: &str, before: String, after: String| EntryChange {
         vdom: Some(vdom.to_string()),
         user: user.cloned(),

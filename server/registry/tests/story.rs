@@ -12,7 +12,6 @@ pub(super) const USERS: [&str; 4] = ["alice", "Alice", "bob", "carol"];
 const MODES: [DeleteMode; 3] = [DeleteMode::Evict, DeleteMode::Ban, DeleteMode::Retire];
 
 /// One thing that happens. Ids are looked up when it does.
-#[expect(clippy::large_enum_variant, reason = "a few dozen of a test")]
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The device reports, or something is deleted.
