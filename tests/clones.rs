@@ -1,5 +1,7 @@
 //! Two boxes with one serial number, and boxes that are replaced.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
+
 use muster_proto::Reason;
 use muster_proto::v1::{self, KeyState, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;
@@ -47,7 +49,7 @@ async fn a_second_box_is_held_and_shown_beside_the_first_until_an_admin_picks() 
     let rehearsed = v1::ResolveCloneCaseRequest { validate_only: true, ..resolve.clone() };
     let plan = admin.resolve_clone_case(rehearsed).await.unwrap().into_inner();
     assert_eq!((plan.outcome(), plan.clone_case.unwrap().open), (Outcome::Updated, false));
-    assert_eq!(case(&muster).await.open, true);
+    assert!(case(&muster).await.open);
     let done = v1::ResolveCloneCaseRequest { plan_id: plan.plan_id, ..resolve.clone() };
     admin.resolve_clone_case(done).await.unwrap();
     let again = admin.resolve_clone_case(resolve).await.unwrap().into_inner();

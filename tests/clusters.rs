@@ -1,17 +1,19 @@
 //! Clusters: founded and joined by reports, failed over, dissolved; by devices and by admins.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
+
 use muster_proto::v1::{self, HaRole, LifecycleState, Outcome, StreamDebugLogsRequest};
 use muster_proto::{Reason, v1 as wire};
 use muster_tests::requests::*;
 use muster_tests::{Caller, Muster};
 
-fn ha(role: HaRole, epoch: Option<i64>, members: &[&str]) -> Option<v1::HaReport> {
+fn ha(role: HaRole, epoch: Option<i64>, members: &[&str]) -> v1::HaReport {
     let member_serial_numbers = members.iter().map(|member| (*member).to_owned()).collect();
-    Some(v1::HaReport { group_name: "edge".to_owned(), role: role.into(), epoch, member_serial_numbers })
+    v1::HaReport { group_name: "edge".to_owned(), role: role.into(), epoch, member_serial_numbers }
 }
 
-fn reported(serial: &str, names: &[&str], ha: Option<v1::HaReport>) -> v1::SyncRequest {
-    v1::SyncRequest { ha, ..sync(serial, names) }
+fn reported(serial: &str, names: &[&str], ha: v1::HaReport) -> v1::SyncRequest {
+    v1::SyncRequest { ha: Some(ha), ..sync(serial, names) }
 }
 
 /// A (primary, with `sales`) and B, as their reports make them.

@@ -1,5 +1,7 @@
 //! The lobby and the admission rules, over the wire.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
+
 use muster_proto::Reason;
 use muster_proto::v1::admission_decision::Kind;
 use muster_proto::v1::{self, LobbyState, Outcome};
@@ -120,12 +122,16 @@ async fn the_administrators_of_a_known_device_wait_too_and_the_refusal_names_the
     device.add_user(add_user(A, "#FOS_Administrator", "alice")).await.unwrap();
 }
 
-fn decision(kind: Kind) -> Option<v1::AdmissionDecision> {
-    Some(v1::AdmissionDecision { kind: Some(kind) })
+fn decision(kind: Kind) -> v1::AdmissionDecision {
+    v1::AdmissionDecision { kind: Some(kind) }
 }
 
 fn rule(prefix: &str, range: &str, kind: Kind) -> v1::AdmissionRule {
-    v1::AdmissionRule { serial_prefix: prefix.to_owned(), address_range: range.to_owned(), decision: decision(kind) }
+    v1::AdmissionRule {
+        serial_prefix: prefix.to_owned(),
+        address_range: range.to_owned(),
+        decision: Some(decision(kind)),
+    }
 }
 
 #[tokio::test]
@@ -142,7 +148,7 @@ async fn rules_decide_by_prefix_and_range_and_hold_what_their_tests_expect() {
         tests: vec![v1::AdmissionTest {
             serial_number: VM.to_owned(),
             address: "10.1.2.3".to_owned(),
-            expected: decision(Kind::Lobby(true)),
+            expected: Some(decision(Kind::Lobby(true))),
         }],
         ..Default::default()
     };
@@ -159,7 +165,7 @@ async fn rules_decide_by_prefix_and_range_and_hold_what_their_tests_expect() {
     );
 
     let mut good = rules.clone();
-    good.tests[0].expected = decision(Kind::Reject(true));
+    good.tests[0].expected = Some(decision(Kind::Reject(true)));
     let answer = admin.update_admission_rules(update(&good)).await.unwrap().into_inner();
     assert_eq!(answer.outcome(), Outcome::Updated);
     assert_eq!(answer.warnings, ["rules[2] is never reached: rules[1] takes all of its devices"]);

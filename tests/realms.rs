@@ -1,5 +1,7 @@
 //! Realms, the users in them, and auth clients moved between them, over real gRPC.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
+
 use muster_proto::Reason;
 use muster_proto::v1::{self, LifecycleState, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;
@@ -44,7 +46,7 @@ async fn two_realms_with_the_same_people() -> Muster {
     admin.realms().move_auth_clients(moving(&["FG101FTK19002789-root"], "realms/east")).await.unwrap();
     for (serial, name) in [(A, "alice"), (B, "alice"), (A, "bob"), (B, "bob")] {
         let mut request = add_user(serial, "root", name);
-        request.user.as_mut().unwrap().mobile_number = "+14080123456".to_owned();
+        "+14080123456".clone_into(&mut request.user.as_mut().unwrap().mobile_number);
         relay.add_user(request).await.unwrap();
     }
     muster

@@ -3,6 +3,8 @@
 //! A new rpc needs a row in `METHODS`, or the server does not compile; and if it is about a device or about something in a realm, a sample
 //! here: a request about something in the realm "default", and the same about something that never was.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
+
 use muster_proto::v1::{self, AdminRole};
 use muster_proto::{DESCRIPTORS, Reason};
 use muster_server::rpc::{Access, Audience, Extent, METHODS};
@@ -107,7 +109,6 @@ fn sample(path: &str) -> Option<Sample> {
         }
         "DeviceService/Channel" => of_device(&channel_hello(A)),
         "DeviceService/Delete" => of_device(&v1::DeleteRequest { validate_only, ..delete_vdom(A, "sales") }),
-        "AuthClientService/ListAuthClients" | "DeviceAdminService/ListDevices" => list(),
         "AuthClientService/GetAuthClient" => named(client, no_client, |name| v1::GetAuthClientRequest { name }),
         "AuthClientService/DeleteAuthClient" => {
             named(client, no_client, |name| v1::DeleteAuthClientRequest { name, validate_only, ..Default::default() })
@@ -129,7 +130,10 @@ fn sample(path: &str) -> Option<Sample> {
             let auth_client = Some(v1::AuthClient { alias: "branch".to_owned(), ..Default::default() });
             v1::UpdateAuthClientRequest { name, auth_client, validate_only, ..Default::default() }
         }),
-        "RealmService/ListRealms" | "UserService/ListUsers" => list(),
+        "AuthClientService/ListAuthClients"
+        | "DeviceAdminService/ListDevices"
+        | "RealmService/ListRealms"
+        | "UserService/ListUsers" => list(),
         "RealmService/GetRealm" => named("realms/default", "realms/nowhere", |name| v1::GetRealmRequest { name }),
         "RealmService/MoveAuthClients" => named("realms/default", "realms/nowhere", |realm| {
             let auth_clients = vec![client.to_owned()];

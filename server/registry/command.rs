@@ -49,6 +49,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users begins: it goes on only if the device may come.
+    BeginUserSync(ClientTarget),
     /// A sync of users found that the digests are equal.
     UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
@@ -322,12 +324,10 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
-            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::UsersInSync(target) => Some(target.serial),
+            Self::BeginUserSync(target) | Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -345,11 +345,16 @@ impl Action {
             | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
-            | Self::SetPrimary { serial, .. } => Some(*serial),
+            | Self::SetPrimary { serial, .. }
+            | Self::ApproveLobby { serial, .. }
+            | Self::RejectLobby { serial, .. }
+            | Self::ResolveClone { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
-            Self::ResolveClone { serial, .. } => Some(*serial),
-            Self::ImportLicenses(_)
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ImportLicenses(_)
             | Self::ReleaseLicense(_)
             | Self::DeleteLicense(_)
             | Self::RenameCluster { .. }
@@ -372,7 +377,7 @@ impl Action {
     pub fn is_from_device(&self) -> bool {
         let of_device =
             matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
-        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
+        of_device || matches!(self, Self::BeginUserSync(_) | Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user that this is about, and where, if it is about one.
@@ -426,11 +431,6 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. }
-            | Self::RevokeAdminToken(_)
-            | Self::UpdateAdmission { .. }
-            | Self::ApproveLobby { .. }
-            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
                 registration.ha.is_some()
                     || registration.license.is_some()
@@ -455,11 +455,17 @@ impl Action {
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::BeginUserSync(_)
             | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
-            Self::Contact(_)
+            Self::CreateAdminToken { .. }
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. }
+            | Self::Contact(_)
             | Self::Explain(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }

@@ -289,13 +289,10 @@ fn gone(
         Some(DeleteMode::Retire) => {
             Finding::of(&Refusal::new(Reason::AuthClientRetired, format!("the VDOM {vdom} is out of service")))
         }
-        Some(DeleteMode::Evict) | None => {
-            if let Some(finding) = too_many(state, client.owner, vdom)? {
-                return Ok(finding);
-            }
+        Some(DeleteMode::Evict) | None => too_many(state, client.owner, vdom)?.unwrap_or_else(|| {
             let message = format!("the VDOM {vdom} was removed, and nothing keeps it from coming back");
             Finding::new(Verdict::Absent, Some(Reason::Evicted), message)
-        }
+        }),
     })
 }
 

@@ -154,6 +154,7 @@ impl State {
     }
 
     /// The settings.
+    #[must_use]
     pub fn settings(&self) -> &Settings {
         // The store always loads them; a register without them has those of a new one.
         self.settings.get(&()).unwrap_or(&Settings::NEW)
@@ -262,6 +263,7 @@ impl State {
     }
 
     /// The admission rules.
+    #[must_use]
     pub fn admission(&self) -> &Admission {
         // The store always loads them; a register without them has none.
         static NONE: Admission = Admission { rules: Vec::new(), tests: Vec::new(), updated_at: None };

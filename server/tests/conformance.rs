@@ -17,7 +17,7 @@ async fn conformance(data: &Path, address: &str, flags: &str) -> (Exit, String) 
     let words = format!("fortigate --server https://{address} conformance --muster-data {} {flags}", data.display());
     let arguments = Arguments::try_parse_from(words.split_whitespace()).unwrap();
     let (mut rng, mut out, mut err) = (StdRng::seed_from_u64(1), Vec::new(), Vec::new());
-    let exit = within(cli::run(arguments, OffsetDateTime::now_utc(), &mut rng, &mut out, &mut err)).await;
+    let exit = Box::pin(within(cli::run(arguments, OffsetDateTime::now_utc(), &mut rng, &mut out, &mut err))).await;
     assert_eq!(String::from_utf8(err).unwrap(), "");
     (exit, String::from_utf8(out).unwrap())
 }

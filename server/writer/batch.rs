@@ -176,7 +176,9 @@ async fn realm_names(
 /// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.
 async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut State) -> Result<(), StoreError> {
     let mut needs = Needs::default();
-    batch.iter().for_each(|submission| submission.command.action.foresee(&mut needs));
+    for submission in batch {
+        submission.command.action.foresee(&mut needs);
+    }
     store.load(&needs, state).await?;
     let mut needs = Needs::default();
     for Submission { command, .. } in batch {
@@ -188,7 +190,9 @@ async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut Stat
         store.load(&needs, state).await?;
     }
     let mut needs = Needs::default();
-    batch.iter().for_each(|submission| submission.command.action.foresee_user(state, &mut needs));
+    for submission in batch {
+        submission.command.action.foresee_user(state, &mut needs);
+    }
     if !needs.is_empty() {
         store.load(&needs, state).await?;
     }

@@ -68,8 +68,7 @@ fn agrees(found: (ExplainVerdict, Option<Reason>), outcome: Outcome, reason: Opt
 
 fn report(register: &mut Register, name: &str) -> (Outcome, Option<Reason>) {
     match register.plan(rehearsed(Action::Register(registration(name)).into())) {
-        Err(refusal) => (Outcome::Refused, Some(refusal.reason)),
-        Ok(Planned { refused: Some(refusal), .. }) => (Outcome::Refused, Some(refusal.reason)),
+        Err(refusal) | Ok(Planned { refused: Some(refusal), .. }) => (Outcome::Refused, Some(refusal.reason)),
         Ok(planned) => {
             let item = planned.answer.items.iter().find(|item| item.vdom == vdom(name)).unwrap();
             (item.outcome, item.reason)
@@ -93,8 +92,7 @@ proptest! {
             for user in USERS {
                 let adding = register.plan(rehearsed(addition(name, user).into()));
                 let (outcome, reason) = match adding {
-                    Err(refusal) => (Outcome::Refused, Some(refusal.reason)),
-                    Ok(Planned { refused: Some(refusal), .. }) => (Outcome::Refused, Some(refusal.reason)),
+                    Err(refusal) | Ok(Planned { refused: Some(refusal), .. }) => (Outcome::Refused, Some(refusal.reason)),
                     Ok(planned) => (planned.answer.users[0].outcome, planned.answer.users[0].reason),
                 };
                 let found = register.of_user(name, user);

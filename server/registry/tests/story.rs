@@ -12,11 +12,10 @@ pub(super) const USERS: [&str; 4] = ["alice", "Alice", "bob", "carol"];
 const MODES: [DeleteMode; 3] = [DeleteMode::Evict, DeleteMode::Ban, DeleteMode::Retire];
 
 /// One thing that happens. Ids are looked up when it does.
-#[expect(clippy::large_enum_variant, reason = "a few dozen of a test")]
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The device reports, or something is deleted.
-    Report(Command),
+    Report(Box<Command>),
     DeleteClient(&'static str, DeleteMode),
     DeleteDevice(DeleteMode),
     UndeleteClient(&'static str),
@@ -53,7 +52,7 @@ pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let user = || prop::sample::select(USERS.to_vec());
     let mode = || prop::sample::select(MODES.to_vec());
     let step = prop_oneof![
-        8 => super::property::command().prop_map(Step::Report),
+        8 => super::property::command().prop_map(|command| Step::Report(Box::new(command))),
         2 => (name(), mode()).prop_map(|(name, mode)| Step::DeleteClient(name, mode)),
         1 => mode().prop_map(Step::DeleteDevice),
         2 => name().prop_map(Step::UndeleteClient),
@@ -129,7 +128,7 @@ impl Register {
     /// The command of a step; `None` if there is nothing that it could be about.
     pub(super) fn command(&mut self, step: &Step, east: RealmId) -> Option<Command> {
         let action = match step {
-            Step::Report(command) => return Some(command.clone()),
+            Step::Report(command) => return Some(Command::clone(command)),
             Step::DeleteClient(name, mode) => Action::DeleteAuthClient {
                 serial: serial(),
                 vdom: vdom(name),

@@ -11,7 +11,7 @@ const RIGHT: SecretHash = SecretHash([1; 32]);
 const WRONG: SecretHash = SecretHash([2; 32]);
 
 fn release(hash: SecretHash) -> Action {
-    Action::CreateReleaseCode { serial: serial(), hash, validity: Duration::from_mins(60) }
+    Action::CreateReleaseCode { serial: serial(), hash, validity: Duration::from_hours(1) }
 }
 
 fn claim(hash: SecretHash, realm: RealmId) -> Action {

@@ -210,6 +210,15 @@ impl Writing for SqliteWriting {
         Ok(())
     }
 
+    async fn withdraw(&mut self, state: &State) -> Result<(), StoreError> {
+        if sqlx::query("ROLLBACK").execute(&mut self.connection).await.is_ok() {
+            self.recent.forget_changed(state);
+        } else {
+            self.recent.doubt(state);
+        }
+        Ok(())
+    }
+
     async fn rollback(&mut self, state: &State) -> Result<(), StoreError> {
         // SQLite may have ended it itself; what was read within it may be what no longer is.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
