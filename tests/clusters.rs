@@ -132,7 +132,8 @@ async fn an_admin_plans_makes_and_dissolves_a_cluster() {
     assert_eq!((made.outcome(), &made.vdoms), (plan.outcome(), &plan.vdoms));
     let cluster = made.cluster.unwrap();
     let audited = muster.database().audit().await;
-    assert_eq!(audited.iter().filter(|row| row.operation_id == made.operation_id).count(), 3);
+    // The cluster, its two members, and the four auth clients that changed hands.
+    assert_eq!(audited.iter().filter(|row| row.operation_id == made.operation_id).count(), 7);
 
     let set =
         v1::SetClusterPrimaryRequest { name: cluster.name.clone(), serial_number: B.to_owned(), ..Default::default() };
