@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use muster_proto::device::{DeviceInfo, Registration};
+use muster_proto::device_users::{UserAddition, UserTarget};
 use muster_proto::{RealmRef, Reason, SerialNumber, Text, Timestamp, VdomName};
 
 use super::admin_token::realm_for;
@@ -98,7 +99,9 @@ fn asks(action: &Action) -> Option<(SerialNumber, DeviceInfo, Vec<VdomName>)> {
         }
         Action::Sync(sync) => sync.full_list.clone().map(|list| (sync.serial, sync.info.clone(), list)),
         Action::Hello(hello) => Some((hello.serial, hello.info.clone(), Vec::new())),
-        Action::AddUser(addition) => Some((addition.target.serial, DeviceInfo::default(), vec![addition.target.vdom])),
+        Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. }) => {
+            Some((target.serial, DeviceInfo::default(), vec![target.vdom]))
+        }
         _ => None,
     }
 }
@@ -123,8 +126,7 @@ pub(super) fn at_the_door(
             }
             None => {
                 // A user may be the first sign of a VDOM; a list of VDOMs says of each what became of it.
-                let Action::AddUser(addition) = action else { return Ok(None) };
-                let vdom = addition.target.vdom;
+                let (Action::AddUser(_), &[vdom]) = (action, vdoms.as_slice()) else { return Ok(None) };
                 let owner = device.owner();
                 if vdom == VdomName::ROOT || state.client(owner, vdom)?.is_some() || may_add(state, serial, vdom)? {
                     return Ok(None);
