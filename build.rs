@@ -17,6 +17,8 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/device_admin_service.proto",
     "muster/v1/clone_service.proto",
     "muster/v1/cluster_service.proto",
+    "muster/v1/audit_service.proto",
+    "muster/v1/explain_service.proto",
     "muster/v1/license_service.proto",
     "muster/v1/debug_log_service.proto",
     "muster/v1/realm_service.proto",

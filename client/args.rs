@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use muster_proto::{DEFAULT_DATA_DIR, SerialNumber, Text, VdomName};
 
 use crate::components::Components;
+use crate::conformance::Conformance;
 use crate::fleet::args::Fleet;
 use crate::server_url::ServerUrl;
 
@@ -77,6 +78,8 @@ pub enum Command {
     Debug(Debug),
     /// Drives thousands of boxes, measures, and checks what must hold.
     Fleet(Box<Fleet>),
+    /// Checks the device protocol of any server, and says what does not hold.
+    Conformance(Conformance),
 }
 
 /// The new box.

@@ -5,13 +5,16 @@ use std::time::Duration;
 use muster_proto::v1;
 use muster_proto::v1::channel_request::Kind as Up;
 use muster_proto::v1::channel_response::Kind as Down;
-use muster_proto::v1::device_service_client::DeviceServiceClient;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::client::Grpc;
+use tonic::codec::{BufferSettings, Codec};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::connect::Connection;
 use crate::device::Device;
@@ -21,9 +24,30 @@ use crate::failure::CallError;
 const HEARTBEAT: Duration = Duration::from_secs(25);
 /// How many messages may wait to be sent. A server that takes none is not worth more memory.
 const QUEUE: usize = 4;
+/// How much room a message gets at first, and how much may wait to be sent.
+const BUFFERS: (usize, usize) = (256, 8 * 1024);
 
 /// How long a goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The codec of the generated client, with room for the small messages of a channel: the usual room is 8 KiB each way.
+#[derive(Clone, Copy, Debug)]
+struct SmallCodec;
+
+impl Codec for SmallCodec {
+    type Encode = v1::ChannelRequest;
+    type Decode = v1::ChannelResponse;
+    type Encoder = ProstEncoder<v1::ChannelRequest>;
+    type Decoder = ProstDecoder<v1::ChannelResponse>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+    }
+}
 
 /// An open channel.
 #[derive(Debug)]
@@ -103,8 +127,11 @@ impl Channel {
         let requests = ReceiverStream::new(requests).map(|request| *request);
         let failed = |status| CallError::of(connection, &status);
         let opening = async {
-            let mut client = DeviceServiceClient::new(connection.channel.clone());
-            let mut down = client.channel(requests).await.map_err(failed)?.into_inner();
+            let mut client = Grpc::new(connection.channel.clone());
+            client.ready().await.map_err(|error| failed(Status::from_error(Box::new(error))))?;
+            let path = PathAndQuery::from_static("/muster.v1.DeviceService/Channel");
+            let opened = client.streaming(Request::new(requests), path, SmallCodec).await;
+            let mut down = opened.map_err(failed)?.into_inner();
             loop {
                 match down.message().await.map_err(failed)?.map(|message| message.kind) {
                     Some(Some(Down::Welcome(welcome))) => return Ok((down, welcome)),

@@ -22,7 +22,7 @@ use crate::feed::{self, FeedError, View};
 use crate::fleet::Way;
 use crate::model::{self, Model};
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
-use crate::{fleet, fortios, render, update};
+use crate::{conformance, fleet, fortios, render, update};
 
 /// How a command ended; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +105,22 @@ async fn dispatch(
         }
         Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, rng, out, err).await,
         Command::Fleet(fleet) => {
-            let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
-            let way = Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout };
-            return Ok(if fleet::fleet(fleet, &way, now, out).await? { Exit::Done } else { Exit::Failed });
+            let is_good = fleet::fleet(fleet, &way(&arguments)?, now, out).await?;
+            return Ok(if is_good { Exit::Done } else { Exit::Failed });
+        }
+        Command::Conformance(checks) => {
+            let is_good = conformance::conformance(checks, &way(&arguments)?, now, out).await?;
+            return Ok(if is_good { Exit::Done } else { Exit::Failed });
         }
         Command::Debug(debug) => return watch(&arguments, debug, &dir, rng, out, err).await,
     }
     Ok(Exit::Done)
+}
+
+/// The way to a server that no box remembers.
+fn way(arguments: &Arguments) -> anyhow::Result<Way> {
+    let server = arguments.server.clone().map_or_else(|| DEFAULT_SERVER.parse(), Ok)?;
+    Ok(Way { server, ca: arguments.ca.clone(), connect_timeout: arguments.connect_timeout })
 }
 
 fn make(

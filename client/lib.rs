@@ -7,7 +7,7 @@
 //! - [`model`], [`certificate`]: what the factory gives a box.
 //! - [`fortios`]: the commands of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes.
+//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
 //! - [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
 
 pub mod args;
@@ -16,6 +16,7 @@ pub mod certificate;
 pub mod channel;
 pub mod cli;
 pub mod components;
+pub mod conformance;
 pub mod connect;
 pub mod device;
 pub mod device_dir;

@@ -81,6 +81,11 @@ pub const AUTH_CLIENTS: Listing =
 /// The list of devices.
 pub const DEVICES: Listing =
     Listing { filter_fields: &["serial_number", "model", "hostname", "firmware"], order_keys: &["serial_number"] };
+/// The list of audit entries.
+pub const AUDIT: Listing = Listing {
+    filter_fields: &["serial_number", "vdom", "user", "name", "operation_id", "caller", "method"],
+    order_keys: &[],
+};
 /// The list of devices that have, or had, a channel.
 pub const PRESENCE: Listing =
     Listing { filter_fields: &["serial_number", "online", "relay", "address"], order_keys: &[] };

@@ -182,7 +182,7 @@ impl TryFrom<&v1::SyncRequest> for Sync {
         let ha = HaReport::parse(&mut check, wire.ha.as_ref(), serial);
         match serial {
             Some(serial) if check.is_clean() => {
-                Ok(Self { serial, info, full_list, base_generation, digest, confirm_token, ha })
+                Ok(Self { serial, info, full_list, base_generation, digest, ha, confirm_token })
             }
             _ => Err(check.invalid()),
         }

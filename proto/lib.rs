@@ -18,6 +18,7 @@ pub mod deleting;
 pub mod device;
 pub mod device_users;
 pub mod encoded;
+pub mod explain;
 mod invalid;
 pub mod license;
 mod mask;

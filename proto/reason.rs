@@ -278,6 +278,8 @@ reasons! {
     CloneCaseUnknown, "CLONE_CASE_UNKNOWN", NotFound, "list the clone cases";
     /// No box ever called with this key.
     CloneKeyUnknown, "CLONE_KEY_UNKNOWN", NotFound, "pick one of the keys that the case shows";
+    /// It was removed, and may return.
+    Evicted, "EVICTED", Ok, "let the device report it: it comes back under its old id; or undelete it, with its users";
     /// A license number is not 8 to 32 characters of A-Z and 0-9.
     LicenseNumberMalformed, "LICENSE_NUMBER_MALFORMED", InvalidArgument, "send the license number as it was issued: 8 to 32 characters of A-Z and 0-9";
     /// No such licence was imported.

@@ -15,6 +15,12 @@ impl OperationId {
         Self(u128::from(time.micros().cast_unsigned()) << 64 | u128::from(random))
     }
 
+    /// The id that the database keeps as these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
     /// The id as the database keeps it: 16 bytes that sort as the id does.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {

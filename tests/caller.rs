@@ -2,12 +2,14 @@
 
 use muster_proto::v1::admin_token_service_client::AdminTokenServiceClient;
 use muster_proto::v1::admission_rule_service_client::AdmissionRuleServiceClient;
+use muster_proto::v1::audit_service_client::AuditServiceClient;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
 use muster_proto::v1::clone_service_client::CloneServiceClient;
 use muster_proto::v1::cluster_service_client::ClusterServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
+use muster_proto::v1::explain_service_client::ExplainServiceClient;
 use muster_proto::v1::held_removal_service_client::HeldRemovalServiceClient;
 use muster_proto::v1::license_service_client::LicenseServiceClient;
 use muster_proto::v1::lobby_service_client::LobbyServiceClient;
@@ -146,6 +148,18 @@ impl Caller {
     #[must_use]
     pub fn held_removals(&self) -> HeldRemovalServiceClient<Connection> {
         HeldRemovalServiceClient::new(self.connection())
+    }
+
+    /// Why things are as they are.
+    #[must_use]
+    pub fn explaining(&self) -> ExplainServiceClient<Connection> {
+        ExplainServiceClient::new(self.connection())
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::new(self.connection())
     }
 
     /// The debug feed.

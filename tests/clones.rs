@@ -122,7 +122,8 @@ async fn a_replacement_takes_over_the_auth_clients_and_the_old_box_is_retired() 
     assert_eq!(names(&muster.admin().get_device(B).await.vdoms), ["root", "sales"]);
     let refusal = muster.refusal(muster.device(A).devices().sync(sync(A, &["root"])).await).await;
     assert_eq!(refusal.reason, Reason::DeviceRetired);
-    assert!(refusal.message.contains(&format!("replaced by {B}")), "{}", refusal.message);
+    let replaced = format!(r#""field":"replaced_by","before":"","after":"{B}""#);
+    assert!(muster.database().audit().await.iter().any(|row| row.changes.contains(&replaced)));
     let again = admin.replace_device(replace(A, B)).await.unwrap().into_inner();
     assert_eq!((again.outcome(), again.reason.as_str()), (Outcome::Unchanged, "ALREADY_DELETED"));
     let unchanged = muster.device(B).devices().sync(sync(B, &["root", "sales"])).await.unwrap().into_inner();

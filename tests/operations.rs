@@ -204,11 +204,12 @@ async fn the_server_stops_in_time_whatever_is_open() {
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_restart() {
     let muster = Muster::start().await;
-    muster.device(A).devices().register(register(A, &["sales"])).await.unwrap();
+    // One box, with one key, before and after.
+    let device = muster.device_ca().issue(A, &[], muster_tests::DAY);
+    muster.with_certificate(&device).devices().register(register(A, &["sales"])).await.unwrap();
     let (admin, token) = (muster.admin(), muster.admin_token());
     let before = admin.shown(v1::ListAuthClientsRequest::default()).await;
     let client = admin.get_auth_client("FG101FTK19002788-sales").await;
-    let device = muster.device_ca().issue(A, &[], muster_tests::DAY);
 
     let muster = muster.restart().await;
     assert_eq!(muster.admin_token(), token);

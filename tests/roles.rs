@@ -175,6 +175,10 @@ fn sample(path: &str) -> Option<Sample> {
         "WebAppService/UndeleteWebApp" => {
             named(APP, NO_APP, |name| v1::UndeleteWebAppRequest { name, validate_only, ..Default::default() })
         }
+        "ExplainService/Explain" => named(ALICE, NOBODY, |name| v1::ExplainRequest { name, ..Default::default() }),
+        "ExplainService/GetHistory" => {
+            named(client, no_client, |name| v1::GetHistoryRequest { name, ..Default::default() })
+        }
         "DeviceAdminService/GetDevice" => named(device, no_device, |name| v1::GetDeviceRequest { name }),
         "DeviceAdminService/RequestSync" => {
             named(device, no_device, |name| v1::RequestSyncRequest { name, validate_only, ..Default::default() })

@@ -8,6 +8,7 @@ use muster_proto::v1;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
+use muster_proto::v1::user_service_client::UserServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -86,6 +87,18 @@ impl Admin {
                 let held = HeldDevice { id: device.id, active, generation: device.generation, digest: device.digest };
                 (device.serial_number, held)
             }));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+
+        let mut users = UserServiceClient::new(channel.clone());
+        loop {
+            let filter = format!("username = \"{prefix}*\"");
+            let request = v1::ListUsersRequest { page_size: PAGE, page_token, filter, ..Default::default() };
+            let page = users.list_users(request).await.map_err(failed)?.into_inner();
+            register.users.extend(page.users.into_iter().map(|user| user.username));
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 break;

@@ -16,6 +16,8 @@ pub struct Acknowledged {
     pub serial: SerialNumber,
     /// Its VDOMs after the last answer.
     pub vdoms: BTreeSet<VdomName>,
+    /// Its users, by name.
+    pub users: BTreeSet<String>,
     /// The generation in the last answer.
     pub generation: i64,
     /// The digest in the last answer.
@@ -59,6 +61,17 @@ pub struct Register {
     pub devices: HashMap<String, HeldDevice>,
     /// The auth clients, the deleted ones too.
     pub clients: Vec<HeldClient>,
+    /// The names of the users.
+    pub users: HashSet<String>,
+}
+
+/// Two boxes that are an HA pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The box whose auth clients the pair took over.
+    pub founder: SerialNumber,
+    /// The other one.
+    pub other: SerialNumber,
 }
 
 /// What one viewer of the debug feed saw.
@@ -98,6 +111,13 @@ pub enum Broken {
         vdom: String,
         /// The operation that acknowledged it.
         operation: String,
+    },
+    /// An acknowledged user is not there.
+    UserAbsent {
+        /// Of which device.
+        serial: String,
+        /// Which one.
+        user: String,
     },
     /// A VDOM is in use that was acknowledged as removed, or never reported.
     VdomUnexpected {
@@ -162,6 +182,7 @@ impl fmt::Display for Broken {
             Self::VdomAbsent { serial, vdom, operation } => {
                 write!(f, "acknowledged but absent: VDOM {vdom} of {serial} (operation {operation})")
             }
+            Self::UserAbsent { serial, user } => write!(f, "acknowledged but absent: user {user} of {serial}"),
             Self::VdomUnexpected { serial, vdom, operation } => {
                 write!(f, "present but not acknowledged: VDOM {vdom} of {serial} (operation {operation})")
             }
@@ -202,6 +223,8 @@ pub fn check_register(acknowledged: &[Acknowledged], register: &Register) -> Vec
             broken.push(Broken::DeviceAbsent { serial, operation });
             continue;
         };
+        let gone = acknowledged.users.iter().filter(|user| !register.users.contains(*user));
+        broken.extend(gone.map(|user| Broken::UserAbsent { serial: serial.clone(), user: user.clone() }));
         if acknowledged.in_doubt {
             continue;
         }
@@ -224,6 +247,36 @@ pub fn check_register(acknowledged: &[Acknowledged], register: &Register) -> Vec
         }
     }
     broken
+}
+
+/// What the register holds and what was acknowledged, in terms of the boxes that founded the pairs: the auth clients of a pair are those of its
+/// founder, under their ids, whichever box is the primary.
+pub fn as_founded(pairs: &[Pair], acknowledged: &mut [Acknowledged], register: &mut Register, known: &mut Ids) {
+    let founders: HashMap<String, String> = pairs
+        .iter()
+        .flat_map(|pair| [pair.founder, pair.other].map(|member| (member.to_string(), pair.founder.to_string())))
+        .collect();
+    // What the other one had by itself before it joined is deleted now, and under no serial number of its own.
+    register.clients.retain(|client| client.active || !founders.contains_key(&client.serial));
+    for client in &mut register.clients {
+        if let Some(founder) = founders.get(&client.serial) {
+            client.serial.clone_from(founder);
+        }
+    }
+    let is_joined = |what: &str| {
+        let serial = what.split('-').next().unwrap_or_default();
+        founders.get(serial).is_some_and(|founder| founder != serial) && what != serial
+    };
+    known.0.retain(|what, _| !is_joined(what));
+    for acknowledged in acknowledged {
+        let serial = acknowledged.serial.to_string();
+        let Some(founder) = founders.get(&serial) else { continue };
+        acknowledged.in_doubt |= *founder != serial;
+        // Of the boxes themselves the pair says nothing.
+        if let Some(held) = register.devices.get(&serial) {
+            (acknowledged.generation, acknowledged.digest) = (held.generation, held.digest.clone());
+        }
+    }
 }
 
 /// Looks for ids that two things have, and for ids that changed since the last time.
@@ -288,6 +341,7 @@ mod tests {
         Acknowledged {
             serial: SERIAL.parse().unwrap(),
             vdoms: ["root", "dmz"].map(|name| name.parse().unwrap()).into(),
+            users: ["alice".to_owned()].into(),
             generation: 3,
             digest: vec![7],
             operation: "op1".to_owned(),
@@ -299,7 +353,11 @@ mod tests {
     fn register() -> Register {
         let device = HeldDevice { id: 1, active: true, generation: 3, digest: vec![7] };
         let client = |id, vdom: &str| HeldClient { serial: SERIAL.to_owned(), vdom: vdom.to_owned(), id, active: true };
-        Register { devices: [(SERIAL.to_owned(), device)].into(), clients: vec![client(2, "root"), client(3, "dmz")] }
+        Register {
+            devices: [(SERIAL.to_owned(), device)].into(),
+            clients: vec![client(2, "root"), client(3, "dmz")],
+            users: ["alice".to_owned()].into(),
+        }
     }
 
     fn texts(broken: &[Broken]) -> Vec<String> {
@@ -338,6 +396,45 @@ mod tests {
         old.devices.get_mut(SERIAL).unwrap().generation = 2;
         let text = texts(&check_register(&[acknowledged()], &old));
         assert!(text[0].contains("generation 2, acknowledged was 3"), "{text:?}");
+    }
+
+    #[test]
+    fn a_user_that_is_gone_is_named() {
+        let mut gone = register();
+        gone.users.clear();
+        let text = texts(&check_register(&[acknowledged()], &gone));
+        assert_eq!(text, [format!("acknowledged but absent: user alice of {SERIAL}")]);
+    }
+
+    #[test]
+    fn the_auth_clients_of_a_pair_keep_their_ids_whoever_is_the_primary() {
+        const OTHER: &str = "FGVM01TM00000002";
+        let other = Acknowledged { serial: OTHER.parse().unwrap(), users: BTreeSet::new(), ..acknowledged() };
+        let own = |id, vdom: &str| HeldClient { serial: OTHER.to_owned(), vdom: vdom.to_owned(), id, active: true };
+        let mut before = register();
+        before.devices.insert(OTHER.to_owned(), HeldDevice { id: 5, ..before.devices[SERIAL].clone() });
+        before.clients.extend([own(6, "root"), own(7, "dmz")]);
+        let mut ids = Ids::default();
+        let boxes = [acknowledged(), other];
+        assert_eq!((check_register(&boxes, &before), check_ids(&before, &mut ids)), (vec![], vec![]));
+
+        // The other one joined, its own are deleted, and it took over.
+        let pair = Pair { founder: SERIAL.parse().unwrap(), other: OTHER.parse().unwrap() };
+        let mut after = before.clone();
+        for client in &mut after.clients {
+            client.active = client.serial == SERIAL;
+            client.serial = OTHER.to_owned();
+        }
+        let check = |mut register: Register, ids: &mut Ids| {
+            let mut boxes = boxes.clone();
+            as_founded(&[pair], &mut boxes, &mut register, ids);
+            texts(&[check_register(&boxes, &register), check_ids(&register, ids)].concat())
+        };
+        assert_eq!(check(after.clone(), &mut ids), Vec::<String>::new());
+        after.clients[0].id = 99;
+        assert_eq!(check(after.clone(), &mut ids), [format!("changed id: {SERIAL}-root had 2, and has 99")]);
+        after.clients[1].active = false;
+        assert!(check(after, &mut ids)[0].contains("VDOM dmz"));
     }
 
     #[test]

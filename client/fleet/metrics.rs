@@ -41,6 +41,8 @@ pub enum Kind {
     Return,
     /// A box took over as the primary of its pair.
     Failover,
+    /// A second box came under the serial number of another, and was held, or not.
+    Clone,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Reconnect => "reconnect",
             Self::Return => "back in sync",
             Self::Failover => "failover",
+            Self::Clone => "clone",
         }
     }
 }

@@ -119,7 +119,8 @@ async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Wri
 
     let memory_before = run::resident();
     let trust = Trust::new(&read(way.ca.as_ref().unwrap_or(&fleet.muster_data.join("ca.pem")))?)?;
-    let identities = identities(fleet, &trust, range.clone(), now).await?;
+    let factory = factory(fleet, now)?;
+    let identities = identities(fleet, (&factory, &trust), range.clone(), now).await?;
     let admin = admin(fleet, way, &trust)?;
     let shared = Arc::new(Shared::new(fleet.patience));
     let mut boxes = Vec::new();
@@ -143,6 +144,12 @@ async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Wri
         report: begin(fleet, way, &scenario, count, now),
         ids: invariants::Ids::default(),
         viewers: Vec::new(),
+        pairs: Vec::new(),
+        copies: Box::new(|index, serial| {
+            let tls = identity(&factory, &trust, &serial, 1, now)?;
+            make(fleet, way, &shared, (index, serial), tls, None)
+        }),
+        clones: Vec::new(),
     };
     let ran = runner.run(&scenario).await;
     let mut report = runner.report;
@@ -193,23 +200,26 @@ fn admin(fleet: &Fleet, way: &Way, trust: &Trust) -> anyhow::Result<Admin> {
     Admin::new(Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout }, &token)
 }
 
+fn factory(fleet: &Fleet, now: OffsetDateTime) -> anyhow::Result<Arc<Factory>> {
+    let text = |name| read(&fleet.muster_data.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let ca = FactoryCa { certificate: text("device-ca.pem")?, key: text("device-ca.key")? };
+    Ok(Arc::new(Factory::open(&ca, now)?))
+}
+
 type Identities = Vec<(SerialNumber, Arc<ClientConfig>)>;
 
 /// Makes a key and a certificate for every box, on as many cores as there are.
 async fn identities(
     fleet: &Fleet,
-    trust: &Trust,
+    (factory, trust): (&Arc<Factory>, &Trust),
     range: std::ops::Range<u32>,
     now: OffsetDateTime,
 ) -> anyhow::Result<Identities> {
-    let text = |name| read(&fleet.muster_data.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let ca = FactoryCa { certificate: text("device-ca.pem")?, key: text("device-ca.key")? };
-    let factory = Arc::new(Factory::open(&ca, now)?);
     let serials: Option<Vec<_>> = range.map(|index| fleet.run.serial(index)).collect();
     let serials = serials.context("the run has too many boxes")?;
     let mut making = JoinSet::new();
     for (number, chunk) in serials.chunks(CHUNK).enumerate() {
-        let (chunk, factory, trust) = (chunk.to_vec(), Arc::clone(&factory), trust.clone());
+        let (chunk, factory, trust) = (chunk.to_vec(), Arc::clone(factory), trust.clone());
         making.spawn_blocking(move || {
             let made: anyhow::Result<Vec<_>> =
                 chunk.into_iter().map(|serial| Ok((serial, identity(&factory, &trust, &serial, 0, now)?))).collect();
@@ -266,7 +276,9 @@ fn make(
         source,
         rng,
         shared: Arc::clone(shared),
-        is_cloned: false,
+        users: fleet.users,
+        ha: None,
+        standing: None,
         line: None,
         channel: None,
         keeps_channel: true,
@@ -276,6 +288,7 @@ fn make(
         lost: None,
         acknowledged: None,
         next_vdom: fleet.vdoms,
+        adding: 0,
     };
     let (asks, asked) = mpsc::unbounded_channel();
     let task = tokio::spawn(stand_in.live(asked));

@@ -11,17 +11,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use muster_proto::SerialNumber;
+use muster_proto::v1::{HaReport, HaRole};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use tokio::process::Command;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admin::Admin;
-use super::invariants::{Acknowledged, Broken, Ids, check_ids, check_register, check_viewer};
+use super::invariants::{Acknowledged, Broken, Ids, Pair, as_founded, check_ids, check_register, check_viewer};
+use super::metrics::Kind;
 use super::report::{Memory, Report, StepTime, StormReport};
 use super::scenario::{Scenario, Step};
 use super::schedule::Schedule;
@@ -77,6 +79,61 @@ pub struct Runner<'a, W> {
     pub ids: Ids,
     /// The viewers that are there.
     pub viewers: Vec<Viewer>,
+    /// The HA pairs.
+    pub pairs: Vec<Couple>,
+    /// Makes a clone of a box.
+    pub copies: Box<dyn Fn(u32, SerialNumber) -> anyhow::Result<Mailbox> + Send + Sync + 'a>,
+    /// The clones that are there.
+    pub clones: Vec<Mailbox>,
+}
+
+/// Two boxes that are an HA pair, by their places among the boxes.
+#[derive(Clone, Copy, Debug)]
+pub struct Couple {
+    /// The place of the box that founded it; the other one is the next.
+    first: usize,
+    /// Whether the other one is the primary now.
+    is_swapped: bool,
+    /// The epoch; 0 before the pair is made.
+    epoch: i64,
+}
+
+type Member = (SerialNumber, UnboundedSender<Ask>);
+
+impl Couple {
+    /// The secondary takes over, and the former primary follows.
+    async fn fail_over(
+        mut self,
+        members: (Member, Member),
+        due: Instant,
+        progress: ProgressBar,
+    ) -> anyhow::Result<Self> {
+        let (first, second) = &members;
+        let report = async |member: &Member, role: HaRole, epoch: Option<i64>, kind: Kind| {
+            let members = vec![first.0.to_string(), second.0.to_string()];
+            let ha = HaReport { group_name: String::new(), role: role.into(), epoch, member_serial_numbers: members };
+            let due = if kind == Kind::Failover { due } else { Instant::now() };
+            // Nobody waits for the ticket: the standing is what is waited for.
+            let ticket = Ticket { due, progress: progress.clone(), pending: mpsc::channel(1).0 };
+            let (stands, standing) = oneshot::channel();
+            member.1.send(Ask::Ha(ha, kind, ticket, stands)).ok().context("a box is gone")?;
+            standing.await.with_context(|| format!("{} was not told how it stands in its pair", member.0))
+        };
+        if self.epoch == 0 {
+            self.epoch = report(first, HaRole::Primary, None, Kind::Change).await?.epoch;
+            report(second, HaRole::Secondary, None, Kind::Change).await?;
+        }
+        let (primary, secondary) = if self.is_swapped { (second, first) } else { (first, second) };
+        let standing = report(secondary, HaRole::Primary, Some(self.epoch + 1), Kind::Failover).await?;
+        anyhow::ensure!(
+            standing.role() == HaRole::Primary,
+            "{} did not become primary: {}",
+            secondary.0,
+            standing.reason
+        );
+        report(primary, HaRole::Secondary, Some(standing.epoch), Kind::Change).await?;
+        Ok(Self { is_swapped: !self.is_swapped, epoch: standing.epoch, ..self })
+    }
 }
 
 /// How much memory the process has, in bytes.
@@ -136,7 +193,8 @@ impl<W: Write> Runner<'_, W> {
             Step::Restart {} => self.restart().await?,
             Step::Watch { viewers, slow } => self.watch(viewers, slow).await?,
             Step::Check {} => self.check().await?,
-            Step::Failover { .. } | Step::Clone { .. } => anyhow::bail!("this version cannot do that yet"),
+            Step::Failover { rate } => self.failover(step, self.rate_of(rate)).await?,
+            Step::Clone { boxes } => self.clone_boxes(step, boxes).await?,
         })
     }
 
@@ -228,6 +286,48 @@ impl<W: Write> Runner<'_, W> {
         Ok(told)
     }
 
+    /// Lets the other box of each pair take over; the first time the pairs are made.
+    async fn failover(&mut self, step: &Step, rate: f64) -> anyhow::Result<String> {
+        if self.pairs.is_empty() {
+            self.pairs =
+                (0..self.boxes.len() / 2).map(|pair| Couple { first: pair * 2, is_swapped: false, epoch: 0 }).collect();
+        }
+        let schedule = Schedule::new(rate, u32::try_from(self.pairs.len())?);
+        let progress = progress(step, schedule.count() * 2);
+        let (began, mut turns) = (Instant::now(), JoinSet::new());
+        for (index, couple) in (0..).zip(std::mem::take(&mut self.pairs)) {
+            let due = began + schedule.due(index);
+            sleep_until(due).await;
+            let member = |index: usize| self.boxes.get(index).map(|mailbox| (mailbox.serial, mailbox.asks.clone()));
+            let members = member(couple.first).zip(member(couple.first + 1)).context("a pair lacks a box")?;
+            turns.spawn(couple.fail_over(members, due, progress.clone()));
+        }
+        let count = turns.len();
+        while let Some(turn) = turns.join_next().await {
+            self.pairs.push(turn.context("a failover stopped")??);
+        }
+        progress.finish_and_clear();
+        Ok(format!("{count} pairs"))
+    }
+
+    /// Lets a second box come under the serial number of each of the first ones.
+    async fn clone_boxes(&mut self, step: &Step, boxes: u32) -> anyhow::Result<String> {
+        let progress = progress(step, boxes);
+        let (pending, mut ended) = mpsc::channel(1);
+        let cloned: Vec<_> = self.boxes.iter().take(usize::try_from(boxes)?).map(|it| (it.index, it.serial)).collect();
+        let count = cloned.len();
+        for (index, serial) in cloned {
+            let copy = (self.copies)(index, serial)?;
+            let ticket = Ticket { due: Instant::now(), progress: progress.clone(), pending: pending.clone() };
+            copy.asks.send(Ask::Intrude(ticket)).ok().context("a clone is gone")?;
+            self.clones.push(copy);
+        }
+        drop(pending);
+        ended.recv().await;
+        progress.finish_and_clear();
+        Ok(format!("{count} clones"))
+    }
+
     async fn watch(&mut self, viewers: u32, slow: u32) -> anyhow::Result<String> {
         for number in 0..viewers + slow {
             let seed = self.seed.wrapping_add(number.into());
@@ -267,11 +367,15 @@ impl<W: Write> Runner<'_, W> {
         // Those that the waiting itself makes are not looked for: a viewer may be done before the last of them.
         let operations = self.shared.operations();
         self.settle_viewers().await?;
-        let acknowledged = self.recall().await;
+        let mut acknowledged = self.recall().await;
+        let contested = self.shared.contested();
+        for acknowledged in &mut acknowledged {
+            acknowledged.in_doubt |= contested.contains(&acknowledged.serial);
+        }
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut backoff = Backoff::default();
         let end = Instant::now() + self.shared.patience;
-        let register = loop {
+        let mut register = loop {
             match self.admin.register(&self.prefix).await {
                 Ok(register) => break register,
                 Err(error) if error.is_passing() && Instant::now() < end => {
@@ -280,11 +384,19 @@ impl<W: Write> Runner<'_, W> {
                 Err(error) => return Err(error).context("could not list what the register holds"),
             }
         };
+        let serial = |index: usize| self.boxes.get(index).map(|mailbox| mailbox.serial);
+        let pair = |couple: &Couple| {
+            let (founder, other) = serial(couple.first).zip(serial(couple.first + 1))?;
+            Some(Pair { founder, other })
+        };
+        let pairs: Vec<_> = self.pairs.iter().filter_map(pair).collect();
+        as_founded(&pairs, &mut acknowledged, &mut register, &mut self.ids);
         let mut broken = check_register(&acknowledged, &register);
         broken.extend(check_ids(&register, &mut self.ids));
         let checked = &mut self.report.checked;
         checked.devices += u64::try_from(acknowledged.len())?;
         checked.vdoms += acknowledged.iter().map(|acknowledged| acknowledged.vdoms.len() as u64).sum::<u64>();
+        checked.users += acknowledged.iter().map(|acknowledged| acknowledged.users.len() as u64).sum::<u64>();
         (checked.events, checked.gaps, checked.missed) = (0, 0, 0);
         for (number, viewer) in self.viewers.iter().enumerate() {
             let seen = viewer.seen();

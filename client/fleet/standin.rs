@@ -1,5 +1,6 @@
 //! One box of a fleet: a task that keeps a connection, does what it is asked, and comes back when the connection is lost.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
-use muster_proto::{VdomName, v1};
+use muster_proto::{Reason, SerialNumber, VdomName, v1};
 use rand::rngs::StdRng;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +39,7 @@ pub struct Shared {
     pub is_watched: AtomicBool,
     operations: Mutex<Vec<Operation>>,
     storm: Mutex<Option<Storm>>,
+    contested: Mutex<HashSet<SerialNumber>>,
 }
 
 /// A restart of the server that is under way.
@@ -72,6 +74,7 @@ impl Shared {
             is_watched: AtomicBool::new(false),
             operations: Mutex::default(),
             storm: Mutex::default(),
+            contested: Mutex::default(),
         }
     }
 
@@ -79,6 +82,12 @@ impl Shared {
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         lock(&self.operations).clone()
+    }
+
+    /// The serial numbers under which two boxes were let in.
+    #[must_use]
+    pub fn contested(&self) -> HashSet<SerialNumber> {
+        lock(&self.contested).clone()
     }
 
     /// The server is about to restart: the boxes that come back are told one by one.
@@ -131,6 +140,10 @@ pub enum Ask {
     RemoveVdoms(u32, Ticket),
     /// Close the connection, and come back.
     Reconnect(Ticket),
+    /// Report with a word on the HA pair, and tell how the box stands in it.
+    Ha(v1::HaReport, Kind, Ticket, oneshot::Sender<v1::ClusterStanding>),
+    /// Come under the serial number of another box.
+    Intrude(Ticket),
     /// Report, and tell the id of that operation.
     Mark(oneshot::Sender<String>),
     /// Tell what was acknowledged.
@@ -151,8 +164,12 @@ pub struct StandIn {
     pub rng: StdRng,
     /// What it shares with the others.
     pub shared: Arc<Shared>,
-    /// Whether somebody else reports under its serial number.
-    pub is_cloned: bool,
+    /// How many users it has.
+    pub users: u32,
+    /// What it says of its HA pair with the next report.
+    pub ha: Option<v1::HaReport>,
+    /// How it stands in its pair, as last answered.
+    pub standing: Option<v1::ClusterStanding>,
     /// Its connection, while it has one.
     pub line: Option<(Connection, Over)>,
     /// Its channel, while it has one.
@@ -171,6 +188,8 @@ pub struct StandIn {
     pub acknowledged: Option<Acknowledged>,
     /// The number in the name of the next VDOM.
     pub next_vdom: u32,
+    /// The number in the name of the user that is being added.
+    pub adding: u32,
 }
 
 impl fmt::Debug for StandIn {
@@ -207,7 +226,13 @@ impl StandIn {
 
     async fn serve(&mut self, ask: Ask) {
         match ask {
-            Ask::Connect(ticket) => self.operate(Kind::Register, ticket.due).await,
+            Ask::Connect(ticket) => {
+                self.operate(Kind::Register, ticket.due).await;
+                for number in 1..=self.users {
+                    self.adding = number;
+                    self.operate(Kind::Users, Instant::now()).await;
+                }
+            }
             Ask::Sync(ticket) => self.operate(Kind::Sync, ticket.due).await,
             Ask::AddVdoms(count, ticket) => {
                 for _ in 0..count {
@@ -225,6 +250,16 @@ impl StandIn {
                 self.leave("reboot").await;
                 self.operate(Kind::Reconnect, ticket.due).await;
             }
+            Ask::Ha(report, kind, ticket, standing) => {
+                self.ha = Some(report);
+                self.operate(kind, ticket.due).await;
+                self.ha = None;
+                // Whoever asked has gone if nobody hears it.
+                if let Some(found) = self.standing.take() {
+                    let _ = standing.send(found);
+                }
+            }
+            Ask::Intrude(ticket) => self.intrude(ticket.due).await,
             Ask::Mark(marked) => {
                 if self.persist(Kind::Sync).await.is_ok()
                     && let Some(acknowledged) = &self.acknowledged
@@ -237,6 +272,23 @@ impl StandIn {
                     let _ = recalled.send(acknowledged);
                 }
             }
+        }
+    }
+
+    /// A clone wants in. To be held is what it is there for.
+    async fn intrude(&mut self, due: Instant) {
+        let metrics = &self.shared.metrics;
+        metrics.due(Kind::Clone, due);
+        match self.persist(Kind::Clone).await {
+            Ok(()) => {
+                lock(&self.shared.contested).insert(self.device.serial);
+                self.shared.metrics.note("the server let two boxes in under one serial number");
+                self.shared.metrics.done(Kind::Clone, due, &self.device.serial);
+            }
+            Err(CallError::Refused(refusal)) if refusal.reason == Reason::CloneSuspected.as_str() => {
+                self.shared.metrics.done(Kind::Clone, due, &self.device.serial);
+            }
+            Err(error) => self.shared.metrics.failed(Kind::Clone, &self.device.serial, &error.to_string()),
         }
     }
 
@@ -341,15 +393,29 @@ impl StandIn {
         let mut client = DeviceServiceClient::new(connection.channel.clone());
         let of = |status: &Status| CallError::of(&connection, status);
         let is_watched = self.shared.is_watched.load(Ordering::Acquire);
+        if kind == Kind::Users {
+            let answer = within(client.add_user(request(self.add_user_request()))).await?;
+            let answer = answer.map_err(|status| of(&status))?.into_inner();
+            self.write_down(answer.operation_id, is_watched);
+            if let (Some(acknowledged), Some(user)) = (&mut self.acknowledged, answer.user) {
+                acknowledged.users.insert(user.username);
+            }
+            return Ok(());
+        }
         let answer = if kind == Kind::Register {
             let answer =
                 within(client.register(request(self.register_request()))).await?.map_err(|status| of(&status))?;
             let v1::RegisterResponse { operation_id, vdoms, generation, digest, .. } = answer.into_inner();
             Answer { operation: operation_id, vdoms, is_in_sync: false, generation, digest }
         } else {
-            let answer =
-                within(client.sync(request(self.device.sync_request()))).await?.map_err(|status| of(&status))?;
-            let answer = answer.into_inner();
+            let mut sync = self.device.sync_request();
+            if let Some(ha) = &self.ha {
+                // An equal digest would be the end of it.
+                (sync.ha, sync.digest) = (Some(ha.clone()), Vec::new());
+            }
+            let answer = within(client.sync(request(sync))).await?.map_err(|status| of(&status))?;
+            let mut answer = answer.into_inner();
+            self.standing = answer.cluster.take();
             let is_in_sync = answer.status() == v1::SyncStatus::InSync;
             let v1::SyncResponse { operation_id, vdoms, generation, digest, .. } = answer;
             Answer { operation: operation_id, vdoms, is_in_sync, generation, digest }
@@ -396,6 +462,16 @@ impl StandIn {
         }
     }
 
+    fn add_user_request(&self) -> v1::AddUserRequest {
+        let serial_number = self.device.serial.to_string();
+        let username = format!("{serial_number}-u{}", self.adding);
+        let email = format!("u{}@{serial_number}.example", self.adding);
+        let product = v1::FortiProductTarget { serial_number, vdom: String::new() };
+        let target = v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) };
+        let user = v1::UserAttributes { username, email, ..Default::default() };
+        v1::AddUserRequest { target: Some(target), user: Some(user), ..Default::default() }
+    }
+
     fn register_request(&self) -> v1::RegisterRequest {
         v1::RegisterRequest {
             serial_number: self.device.serial.to_string(),
@@ -409,6 +485,7 @@ impl StandIn {
     fn acknowledge(&mut self, answer: Answer, is_watched: bool) {
         self.write_down(answer.operation.clone(), is_watched);
         let before = self.acknowledged.take();
+        let users = before.as_ref().map(|before| before.users.clone()).unwrap_or_default();
         let mut vdoms = if answer.is_in_sync {
             self.device.vdoms().iter().copied().collect()
         } else {
@@ -432,7 +509,8 @@ impl StandIn {
             generation: answer.generation,
             digest: answer.digest,
             operation: answer.operation,
-            in_doubt: self.is_cloned,
+            users,
+            in_doubt: false,
         });
     }
 

@@ -44,6 +44,9 @@ use crate::clock::Clock;
 use event::Entry;
 use ring::Ring;
 
+/// How many events a look back reads at once, so that it never holds up who records for long.
+const RECALL: usize = 256;
+
 /// What `ring` locks with; `model` gives it another.
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
@@ -101,6 +104,27 @@ impl Feed {
         authorisation: CancellationToken,
     ) -> Result<Viewing, Invalid> {
         Viewing::open(Arc::clone(&self.shared), request, scope, authorisation)
+    }
+
+    /// The latest events that are wanted, the earliest of them first: a look back, apart from any stream.
+    #[must_use]
+    pub fn recall(&self, wanted: impl Fn(&DebugEvent) -> bool, most: usize) -> Vec<DebugEvent> {
+        let mut found = Vec::new();
+        let mut batch = Vec::new();
+        let mut seen_from = self.shared.ring.extent().latest;
+        while found.len() < most {
+            batch.clear();
+            let first = self.shared.ring.read_back(seen_from, RECALL, &mut batch);
+            if first >= seen_from {
+                break;
+            }
+            seen_from = first;
+            let left = most - found.len();
+            let events = batch.iter().rev().map(|entry| entry.event()).filter(|event| wanted(event));
+            found.extend(events.take(left).cloned());
+        }
+        found.reverse();
+        found
     }
 
     /// How the feed is.

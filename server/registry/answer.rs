@@ -7,8 +7,8 @@ pub use muster_proto::v1::{Outcome, SyncStatus};
 use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
-    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, HeldId, LicenseItem, LobbyEntry,
-    OwnerId, Realm, RealmId, Settings, Standing, User, WebApp,
+    AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LicenseItem,
+    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User, WebApp,
 };
 
 /// What became of one VDOM.
@@ -106,6 +106,8 @@ pub enum After {
     Imported(Vec<LicenseItem>),
     /// The keys that claim a serial number.
     DeviceKeys(Vec<DeviceKey>),
+    /// How something stands, and why.
+    Finding(Box<Finding>),
 }
 
 impl After {
@@ -117,6 +119,7 @@ impl After {
             | Self::Settings(_)
             | Self::Cluster(_)
             | Self::DeviceKeys(_)
+            | Self::Finding(_)
             | Self::Imported(_)
             | Self::AdminToken(_)
             | Self::Lobby(_)

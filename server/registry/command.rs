@@ -13,8 +13,8 @@ use muster_proto::web_app::NewWebApp;
 use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, Admission, ClientId, ClusterId, Device, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId,
-    SecretHash, State, Verdict, WebAppId,
+    AdminTokenId, Admission, ClientId, ClusterId, Device, Explained, HeldId, NamedClient, NamedUser, Needs, OwnerId,
+    RealmId, SecretHash, State, Verdict, WebAppId,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -312,6 +312,8 @@ pub enum Action {
     },
     /// An admin brings a Web app back.
     UndeleteWebApp(WebAppId),
+    /// An admin asks why something is as it is.
+    Explain(Explained),
     /// An admin has a device told to sync.
     RequestSync {
         /// The device.
@@ -354,6 +356,7 @@ impl Action {
                 self.user().map(|(target, _)| target.serial)
             }
             Self::Hello(hello) => Some(hello.serial),
+            Self::Explain(subject) => subject.serial(),
             Self::Contact(serial)
             | Self::RequestSync { serial, .. }
             | Self::SetDeviceDebug { serial, .. }
@@ -486,6 +489,7 @@ impl Action {
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
             Self::Contact(_)
+            | Self::Explain(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }
             | Self::ExpireHeld { .. }

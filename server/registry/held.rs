@@ -253,12 +253,12 @@ fn hold(
         created_at: context.now,
         updated_at: context.now,
     };
-    let mut named: Vec<&str> = held.names.iter().take(NAMED).map(|name| &**name).collect();
+    let mut shown: Vec<&str> = held.names.iter().take(NAMED).map(|name| &**name).collect();
     let more = format!("and {} more", held.names.len().saturating_sub(NAMED));
     if held.names.len() > NAMED {
-        named.push(&more);
+        shown.push(&more);
     }
-    let removals = Change::value("removals", "", named.join(", "));
+    let removals = Change::value("removals", "", shown.join(", "));
     note(records, held.id, vec![Change::state(Subject::Itself, "", HeldState::Pending.as_str()), removals]);
     let notice = Notice { id: held.id, token: held.token(), expires_at: held.expires_at(), is_new: true };
     state.held.put(held.id, held);

@@ -8,6 +8,7 @@ use super::admin_token::realm_for;
 use super::auth_client::later;
 use super::contact::{first_contact, make_present};
 use super::ha::Contact;
+use super::lobby::came_in;
 use super::{After, Answer, Change, Context, Name, Outcome, Planned, RealmId, Record, Refusal, State, Stop, Subject};
 
 /// A number that admits one device to a realm.
@@ -174,6 +175,7 @@ pub(super) fn present(
         state.devices.put(serial, device);
         contact.outcome = Outcome::Created;
         contact.changes.push(Change::state(Subject::Itself, "", "active"));
+        contact.records.extend(came_in(state, serial, None, context)?);
     }
     if license.bound.is_none() {
         if let Some(license) = state.licenses.change(number) {

@@ -117,6 +117,13 @@ pub(super) fn at_the_door(
         None => match decide(state, serial, context.address)? {
             Decision::Admit(_) => return Ok(None),
             Decision::Reject => return Err(rejected(state, serial)?.into()),
+            // A licence admits whom nobody sent away.
+            Decision::Lobby if presents_license(action) => {
+                if state.lobby(serial)?.is_some_and(|entry| entry.state == LobbyState::Rejected) {
+                    return Err(rejected(state, serial)?.into());
+                }
+                return Ok(None);
+            }
             Decision::Lobby => pending(serial),
         },
         Some(device) => match device.deleted.as_deref() {
@@ -143,6 +150,10 @@ pub(super) fn at_the_door(
     planned.records.extend(note(state, serial, &info, &vdoms, context)?);
     planned.refused = Some(refusal);
     Ok(Some(planned))
+}
+
+fn presents_license(action: &Action) -> bool {
+    matches!(action, Action::Register(registration) if registration.license.is_some())
 }
 
 fn pending(serial: SerialNumber) -> Refusal {

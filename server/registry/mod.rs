@@ -25,8 +25,10 @@ mod configure;
 mod contact;
 mod delete;
 mod device;
+mod explain;
 mod ha;
 mod held;
+mod history;
 mod ids;
 mod key;
 mod license;
@@ -72,7 +74,9 @@ pub use command::{Action, Command, Options};
 pub use contact::may_call;
 pub use delete::Verdict;
 pub use device::{Cluster, Device, MemberRole};
+pub use explain::{Explained, Finding, Place};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
+pub use history::{Entry, EntryChange, Folding, Past, differences};
 pub use ids::{
     AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId, WebAppId,
 };
@@ -127,27 +131,16 @@ impl Context<'_> {
 pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> Result<Planned, Stop> {
     let first_id = *context.next_id;
     let Command { action, options } = command;
-    let mut result = checked(state, action, context).and_then(|mut planned| {
-        planned.records.extend(settle::settle(state, context)?);
-        if let After::Realm(realm) = &mut planned.answer.after
-            && let Some(counted) = state.realms.get(&realm.id)
-        {
-            realm.clone_from(counted);
-        }
-        Ok(planned)
-    });
-    if let Ok(planned) = &mut result
-        && (options.validate_only || options.plan.is_some())
-    {
-        let plan = plan_id::of(state, action, planned);
-        if options.plan.as_ref().is_some_and(|expected| *expected != plan) {
-            let message = "what the plan depends on has changed since, or it is a plan of something else";
-            result = Err(Refusal::new(Reason::PlanStale, message).into());
-        } else if options.validate_only {
-            planned.answer.plan = Some(plan);
-            // What is not done is not held either: there is nothing to confirm yet.
-            planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
-        }
+    let plan =
+        if options.validate_only || options.plan.is_some() { Some(plan_of(state, action, context)?) } else { None };
+    let mut result = work_out(state, action, context);
+    if options.plan.as_ref().is_some_and(|expected| plan.as_ref() != Some(expected)) {
+        let message = "what the plan depends on has changed since, or it is a plan of something else";
+        result = Err(Refusal::new(Reason::PlanStale, message).into());
+    } else if let (Ok(planned), true) = (&mut result, options.validate_only) {
+        planned.answer.plan = plan;
+        // What is not done is not held either: there is nothing to confirm yet.
+        planned.answer.held = planned.answer.held.take().filter(|notice| !notice.is_new);
     }
     if let (Ok(planned), Some(serial)) = (&mut result, action.serial())
         && planned.looked_at_clients()
@@ -161,6 +154,27 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
         *context.next_id = first_id;
     }
     result
+}
+
+/// The plan id of a command, worked out on its own: nothing of it is left.
+fn plan_of(state: &mut State, action: &Action, context: &Context<'_>) -> Result<String, Stop> {
+    let mut ids = plan_id::FIRST_ID;
+    let mut context = Context { next_id: &mut ids, ..*context };
+    let plan = work_out(state, action, &mut context).map(|planned| plan_id::of(state, action, &planned, &context));
+    state.take_back();
+    plan
+}
+
+/// Works a command out, and counts what came of it.
+fn work_out(state: &mut State, action: &Action, context: &mut Context<'_>) -> Result<Planned, Stop> {
+    let mut planned = checked(state, action, context)?;
+    planned.records.extend(settle::settle(state, context)?);
+    if let After::Realm(realm) = &mut planned.answer.after
+        && let Some(counted) = state.realms.get(&realm.id)
+    {
+        realm.clone_from(counted);
+    }
+    Ok(planned)
 }
 
 /// Works a command out, unless the key of the device that calls is held.
@@ -240,6 +254,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::RotateWebApp { app, secret, grace } => web_app::rotate(state, *app, *secret, *grace, context),
         Action::DeleteWebApp { app, etag } => web_app::delete(state, *app, etag.as_deref(), context),
         Action::UndeleteWebApp(app) => web_app::undelete(state, *app, context),
+        Action::Explain(subject) => explain::explain(state, subject, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),
     }

@@ -5,8 +5,8 @@ use muster_proto::{Reason, UserKey};
 use super::auth_client::later;
 use super::users::detach;
 use super::{
-    After, Answer, Change, ClientItem, Context, Name, NamedClient, Outcome, Planned, RealmId, Refusal, State, Stop,
-    Subject, User, UserId,
+    After, Answer, Change, ClientItem, Context, Name, NamedClient, Outcome, Planned, RealmId, Record, Refusal, State,
+    Stop, Subject, User, UserId,
 };
 
 /// A user as an admin names it: by its id, with where it was when that was looked up.
@@ -60,7 +60,7 @@ pub(super) fn delete(
         return Ok(Planned::unchanged(answer));
     }
     let mut items = Vec::with_capacity(clients.len());
-    let mut changes = vec![Change::state(Subject::Itself, "active", "deleted")];
+    let mut records = Vec::with_capacity(clients.len());
     for client in clients {
         let refers = state.user_ref(client.id, &named.key)?.filter(|found| found.deleted_at.is_none());
         let Some(username) = refers.map(|found| found.attributes.username.clone()) else { continue };
@@ -68,7 +68,10 @@ pub(super) fn delete(
             return Err(meanwhile(named).into());
         }
         detach(state, client.owner, client.vdom, &named.key, context)?;
-        changes.push(Change::state(Subject::User(client.vdom, username), "active", "deleted"));
+        // Of each auth client by itself, because a VDOM of the same name is on many devices.
+        let changes = vec![Change::state(Subject::User(client.vdom, username), "active", "deleted")];
+        let name = Name::Resource(format!("authClients/{}", client.id.0).into());
+        records.push(Record { about: client.id.0, name, generation: 0, changes });
         items.push(ClientItem {
             client: client.clone(),
             outcome: Outcome::Removed,
@@ -83,7 +86,10 @@ pub(super) fn delete(
         return Err(meanwhile(named).into());
     }
     let answer = Answer { reason: Some(Reason::UserMayReturn), clients: items, ..answer(Outcome::Removed, after) };
-    Ok(Planned::about(answer, named.id.0, resource(named.id), changes))
+    let changes = vec![Change::state(Subject::Itself, "active", "deleted")];
+    let mut planned = Planned::about(answer, named.id.0, resource(named.id), changes);
+    planned.records.extend(records);
+    Ok(planned)
 }
 
 fn resource(id: UserId) -> Name {

@@ -91,7 +91,7 @@ fn sweep(
     let id = device.id.0;
     let tombstone = device.deleted.as_deref();
     // A banned VDOM needs its device: else it would return with the device as if it were new.
-    let banned = device.is_banned() || state.clients(owner)?.any(|client| client.is_banned());
+    let banned = device.is_banned() || state.clients(owner)?.any(AuthClient::is_banned);
     let goes = tombstone.is_some_and(is_over) && !banned;
     let kept = banned.then_some(Reason::BanKept);
     let answer = Answer { reason: kept, purged_users: users, ..Answer::of(device, Outcome::Unchanged, items) };

@@ -153,43 +153,6 @@ impl State {
         each_table!(self, take_back);
     }
 
-    /// What the command at hand found where it changed something, as text: two plans with the same text depend on the same rows. Rows that
-    /// were not there are left out, because new ones have new ids.
-    pub(super) fn found(&self) -> String {
-        let mut text = String::new();
-        macro_rules! found {
-            ($($table:ident),+) => {
-                $(for (key, value) in self.$table.found() {
-                    if value.is_some() {
-                        text.push_str(&format!("{key:?}={value:?};"));
-                    }
-                })+
-            };
-        }
-        found!(
-            devices,
-            device_keys,
-            licenses,
-            clusters,
-            auth_clients,
-            users,
-            user_refs,
-            held,
-            admin_tokens,
-            web_apps,
-            admission,
-            lobby
-        );
-        // How many users others add meanwhile is nothing that a plan depends on, unless a quota refuses it.
-        for (_, settings) in self.settings.found() {
-            text.push_str(&format!("{:?};", settings.map(Settings::etag)));
-        }
-        for (id, realm) in self.realms.found() {
-            text.push_str(&format!("{id:?}={:?};", realm.map(Realm::etag)));
-        }
-        text
-    }
-
     /// The settings.
     pub fn settings(&self) -> &Settings {
         // The store always loads them; a register without them has those of a new one.

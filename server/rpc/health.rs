@@ -13,6 +13,8 @@ const SERVICES: &[&str] = &[
     "muster.v1.CloneService",
     "muster.v1.ClusterService",
     "muster.v1.HeldRemovalService",
+    "muster.v1.AuditService",
+    "muster.v1.ExplainService",
     "muster.v1.LicenseService",
     "muster.v1.DebugLogService",
     "muster.v1.RealmService",

@@ -3,6 +3,7 @@
 
 mod admin_token;
 mod admission_rule;
+mod audit;
 mod auth_client;
 mod call;
 mod channel;
@@ -11,6 +12,7 @@ mod cluster;
 mod debug_log;
 mod device;
 mod device_admin;
+mod explain;
 mod gate;
 mod health;
 mod held_removal;
@@ -39,11 +41,13 @@ use muster_proto::admin::{Position, Query};
 use muster_proto::encoded::debug_log_service_server::DebugLogServiceServer;
 use muster_proto::v1::admin_token_service_server::AdminTokenServiceServer;
 use muster_proto::v1::admission_rule_service_server::AdmissionRuleServiceServer;
+use muster_proto::v1::audit_service_server::AuditServiceServer;
 use muster_proto::v1::auth_client_service_server::AuthClientServiceServer;
 use muster_proto::v1::clone_service_server::CloneServiceServer;
 use muster_proto::v1::cluster_service_server::ClusterServiceServer;
 use muster_proto::v1::device_admin_service_server::DeviceAdminServiceServer;
 use muster_proto::v1::device_service_server::DeviceServiceServer;
+use muster_proto::v1::explain_service_server::ExplainServiceServer;
 use muster_proto::v1::held_removal_service_server::HeldRemovalServiceServer;
 use muster_proto::v1::license_service_server::LicenseServiceServer;
 use muster_proto::v1::lobby_service_server::LobbyServiceServer;
@@ -128,6 +132,8 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         device_admin::DeviceAdmin { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone(), presence };
     let held_removals =
         held_removal::HeldRemovals { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let audit = audit::Audit { gate: gate.clone(), store: Arc::clone(&store) };
+    let explain = explain::Explain { gate: gate.clone(), store, writer: writer.clone(), feed: feed.clone() };
     let debug_logs = debug_log::DebugLogs { gate, feed: feed.clone(), writer };
     // Each version needs the descriptors of its own: clients of one do not see what only the other has.
     let reflection = || {
@@ -145,6 +151,8 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(LicenseServiceServer::new(licenses).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServiceServer::new(clusters).max_decoding_message_size(MAX_REQUEST))
         .add_service(HeldRemovalServiceServer::new(held_removals).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AuditServiceServer::new(audit).max_decoding_message_size(MAX_REQUEST))
+        .add_service(ExplainServiceServer::new(explain).max_decoding_message_size(MAX_REQUEST))
         .add_service(DebugLogServiceServer::new(debug_logs).max_decoding_message_size(MAX_REQUEST))
         .add_service(LobbyServiceServer::new(lobby).max_decoding_message_size(MAX_REQUEST))
         .add_service(AdmissionRuleServiceServer::new(admission_rules).max_decoding_message_size(MAX_REQUEST))

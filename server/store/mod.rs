@@ -7,17 +7,18 @@ mod sqlite;
 use async_trait::async_trait;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
+use muster_proto::explain::AuditQuery;
 use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::Kinds;
-use muster_proto::{SerialNumber, Timestamp, UserKey, Username};
+use muster_proto::{SerialNumber, Timestamp, UserKey, Username, VdomName};
 
 pub use sqlite::open_sqlite;
 
 use crate::operation::OperationId;
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
-    Held, HeldId, License, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef, WebApp,
-    WebAppId,
+    Entry, Held, HeldId, License, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    WebApp, WebAppId,
 };
 
 /// Who changed what, in which operation.
@@ -151,6 +152,12 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of realms, with one row more if there is a next page; and how many there are in all.
     async fn list_realms(&self, query: &Query) -> Result<(Vec<Realm>, i64), StoreError>;
 
+    /// One page of audit entries, with one more if there is a next page; and how many there are in all.
+    async fn list_audit(&self, query: &AuditQuery) -> Result<(Vec<Entry>, i64), StoreError>;
+
+    /// Audit entries about some things in the order of their commits, and how many there are besides those that were asked for.
+    async fn story(&self, story: &Story) -> Result<(Vec<Entry>, i64), StoreError>;
+
     /// The settings.
     async fn settings(&self) -> Result<Settings, StoreError>;
 
@@ -217,6 +224,27 @@ pub struct CloneCase {
     pub serial: SerialNumber,
     /// The keys, the earliest first.
     pub keys: Vec<DeviceKey>,
+}
+
+/// Which audit entries tell the story of something.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// The ids of what they are about.
+    pub about: Vec<i64>,
+    /// The auth client whose story it is, if it is that of one.
+    pub client: Option<i64>,
+    /// Its VDOM: what is about other VDOMs is left out.
+    pub vdom: Option<VdomName>,
+    /// With a VDOM: what is about other users is left out.
+    pub user: Option<String>,
+    /// Only entries behind this id.
+    pub after: i64,
+    /// Only entries at or after this time.
+    pub since: Timestamp,
+    /// How many at most.
+    pub most: u32,
+    /// Whether the latest are wanted, if there are more.
+    pub latest: bool,
 }
 
 /// An auth client as admins see it.

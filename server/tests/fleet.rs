@@ -238,3 +238,26 @@ async fn what_was_acknowledged_and_is_gone_is_an_exit_status() {
     );
     assert!(ran.html.contains("verdict bad") && ran.html.contains("VDOM v2 of FGVM01TM00000003"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_fail_over_and_no_auth_client_changes_its_id() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let ran = fleet(data.path(), running.address, "--devices 20 --rate 200 --scenario failover").await;
+    assert_held(&ran);
+    assert_eq!(ran.report.rows[&Kind::Failover].done, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_are_held_and_the_boxes_themselves_go_on() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let flags = "--devices 30 --rate 200 --duration 500ms --users 2 --scenario clones";
+    let ran = fleet(data.path(), running.address, flags).await;
+    assert_held(&ran);
+    let done = |kind| ran.report.rows[&kind].done;
+    assert_eq!((done(Kind::Clone), done(Kind::Sync), done(Kind::Users)), (10, 100, 60));
+    assert_eq!(ran.report.checked.users, 60);
+    // The same run again has the same boxes with the same keys, and no clones of itself.
+    assert_held(&fleet(data.path(), running.address, "--devices 30 --rate 200 --duration 500ms --users 2").await);
+}

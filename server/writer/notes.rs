@@ -316,6 +316,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::User(user) => Some(format!("user {}", user.username)),
         After::Imported(items) => Some(format!("{} licences", items.len())),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::Finding(finding) => return format!("explained: {}", finding.message),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };
     if let Some(what) = what {

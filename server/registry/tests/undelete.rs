@@ -37,7 +37,7 @@ fn purge() -> Action {
 
 impl Register {
     /// A register whose device has these VDOMs, each with these users.
-    fn with_users(names: &str, users: &str) -> Self {
+    pub(super) fn with_users(names: &str, users: &str) -> Self {
         let mut register = Self::with(names);
         for vdom in names.split_whitespace() {
             users.split_whitespace().for_each(|user| register.add(vdom, user));
@@ -46,7 +46,7 @@ impl Register {
     }
 
     /// Puts a user on an auth client, if it is there.
-    fn add(&mut self, name: &str, user: &str) {
+    pub(super) fn add(&mut self, name: &str, user: &str) {
         self.now += 1;
         let now = Timestamp::from_micros(self.now * 1_000_000);
         let Some(owner) = self.held().filter(|device| device.is_active()).map(Device::owner) else { return };
@@ -111,7 +111,7 @@ impl Register {
     }
 
     /// What is held, its times and generations aside.
-    fn rows(&self) -> Vec<String> {
+    pub(super) fn rows(&self) -> Vec<String> {
         let state = &self.state;
         let gone = |deleted: bool| if deleted { " gone" } else { "" };
         let devices = state.devices.iter().map(|(_, it)| {

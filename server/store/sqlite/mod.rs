@@ -12,6 +12,7 @@ mod load;
 mod lobby;
 mod read;
 mod read_admin;
+mod read_audit;
 mod realm;
 mod recent;
 mod text;

@@ -4,18 +4,19 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Comparison, Query};
+use muster_proto::explain::AuditQuery;
 use muster_proto::license::LicenseNumber;
 use muster_proto::user_sync::{Kinds, bucket_of};
 use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, UserRow, WebAppRow};
+use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, Story, UserRow, WebAppRow};
 use super::entity::{Entity, number, parse};
 use super::{load, web_app};
 use crate::registry::{
-    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
-    License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, WebApp, WebAppId, toggle,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Entry, Held,
+    HeldId, License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, WebApp, WebAppId, toggle,
 };
 
 /// The connections that read.
@@ -35,8 +36,18 @@ impl SqliteReading {
 
     /// One page of a list, and how many rows it has in all, as of the same commit.
     pub(super) async fn list(&self, list: &List, query: &Query) -> Result<(Vec<SqliteRow>, i64), StoreError> {
+        self.list_within(list, query, None).await
+    }
+
+    /// The same, of rows for which a condition holds besides.
+    pub(super) async fn list_within(
+        &self,
+        list: &List,
+        query: &Query,
+        window: Option<&str>,
+    ) -> Result<(Vec<SqliteRow>, i64), StoreError> {
         let mut snapshot = self.pool.begin().await?;
-        let (count, page) = list.texts(query);
+        let (count, page) = list.texts(query, window);
         let filtered = |text: String| {
             let query_as = sqlx::query::<Sqlite>(AssertSqlSafe(text));
             query.filter.iter().fold(query_as, |text, comparison| bind_pattern(text, &comparison.pattern))
@@ -81,7 +92,7 @@ impl List {
     }
 
     /// The texts that count and that read a page. All text comes from the tables above; values are parameters.
-    fn texts(&self, query: &Query) -> (String, String) {
+    fn texts(&self, query: &Query, window: Option<&str>) -> (String, String) {
         let mut conditions: Vec<String> = query.filter.iter().map(|comparison| self.condition(comparison)).collect();
         if !query.show_deleted {
             conditions.push(format!("{}.deleted_at IS NULL", self.table));
@@ -90,6 +101,7 @@ impl List {
             let ids: Vec<String> = realms.iter().map(i64::to_string).collect();
             conditions.push(self.in_realms.map_or_else(|| "0".to_owned(), |text| text.replace("{}", &ids.join(", "))));
         }
+        conditions.extend(window.map(str::to_owned));
         let clause = |conditions: &[String]| {
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
         };
@@ -370,6 +382,14 @@ impl Reading for SqliteReading {
         let text = format!("SELECT {columns} FROM device_key WHERE serial = ? ORDER BY first_seen_at, id");
         let found = sqlx::query(AssertSqlSafe(text)).bind(serial.to_string()).fetch_all(&self.pool).await?;
         found.iter().map(DeviceKey::read).collect()
+    }
+
+    async fn list_audit(&self, query: &AuditQuery) -> Result<(Vec<Entry>, i64), StoreError> {
+        self.read_audit(query).await
+    }
+
+    async fn story(&self, story: &Story) -> Result<(Vec<Entry>, i64), StoreError> {
+        self.read_story(story).await
     }
 
     async fn list_clusters(&self, query: &Query) -> Result<(Vec<Cluster>, i64), StoreError> {
