@@ -113,7 +113,7 @@ impl UserTarget {
     /// Reads the target of a call about one user, or notes what is wrong with it.
     pub fn parse(check: &mut Check, wire: Option<&v1::AuthClientTarget>) -> Option<Self> {
         if let Some(v1::auth_client_target::Target::WebApp(name)) = wire.and_then(|wire| wire.target.as_ref()) {
-            return web_app_target(check, name).map(Self::WebApp);
+            return web_app_target(check, name);
         }
         ClientTarget::parse(check, wire).map(Self::FortiProduct)
     }

@@ -146,7 +146,7 @@ reasons! {
     AdminTokenNameTaken, "ADMIN_TOKEN_NAME_TAKEN", AlreadyExists, "choose another name, or revoke the token that has it";
     /// Without this token nobody could change anything.
     LastAdmin, "LAST_ADMIN", FailedPrecondition, "make another global token that may write first, or use `muster-server rotate-admin-token`";
-    /// A request with this request_id was done before; its secret is shown once.
+    /// A request with this `request_id` was done before; its secret is shown once.
     SecretShownBefore, "SECRET_SHOWN_BEFORE", Ok, "if the first answer was lost, revoke or rotate the secret and make a new one";
     /// No such cluster was ever made.
     ClusterUnknown, "CLUSTER_UNKNOWN", NotFound, "check the id; list the clusters";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::device_users::UserTarget;
 use crate::{Check, Invalid, RealmRef, Reason, Text, v1};
 
 /// For how long an old secret may stay valid at most.
@@ -47,12 +48,13 @@ pub fn web_app_name(name: &str) -> Result<i64, Invalid> {
     id_of(name).ok_or_else(|| Invalid::field("name", Reason::NameMalformed, SHAPE))
 }
 
-/// Reads the Web app that a target names: `None` for the caller's own.
-pub(crate) fn web_app_target(check: &mut Check, name: &str) -> Option<Option<i64>> {
+/// Reads the Web app that a target names: none for the caller's own.
+pub(crate) fn web_app_target(check: &mut Check, name: &str) -> Option<UserTarget> {
     if name.is_empty() {
-        return Some(None);
+        return Some(UserTarget::WebApp(None));
     }
-    check.take("target.web_app", Reason::NameMalformed, id_of(name).ok_or(SHAPE)).map(Some)
+    let id = check.take("target.web_app", Reason::NameMalformed, id_of(name).ok_or(SHAPE))?;
+    Some(UserTarget::WebApp(Some(id)))
 }
 
 /// Reads the new name of a Web app, and which one it is.
