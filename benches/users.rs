@@ -96,8 +96,8 @@ fn begin(vdom: u64) -> v1::SyncUsersBegin {
 /// One sync, as a device does it: begin, wait for what is wanted, send that, and read every outcome. Tells how many users were sent.
 async fn sync(channel: Channel, begin: v1::SyncUsersBegin, users: &[v1::UserAttributes]) -> anyhow::Result<u64> {
     let (up, requests) = tokio::sync::mpsc::channel(4);
-    let send = async |kind| up.send(v1::SyncUsersRequest { kind: Some(kind) }).await.context("the stream was closed");
-    send(Up::Begin(begin)).await?;
+    let tell = async |kind| up.send(v1::SyncUsersRequest { kind: Some(kind) }).await.context("the stream was closed");
+    tell(Up::Begin(begin)).await?;
     let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
     let mut down = DeviceServiceClient::new(channel).sync_users(requests).await?.into_inner();
     let first = down.message().await?.and_then(|response| response.kind);
@@ -116,9 +116,9 @@ async fn sync(channel: Channel, begin: v1::SyncUsersBegin, users: &[v1::UserAttr
         let users = if opened.buckets.is_empty() { users } else { wanted.as_slice() };
         sent = users.len() as u64;
         for users in users.chunks(CHUNK) {
-            send(Up::Chunk(v1::SyncUsersChunk { users: users.to_vec() })).await?;
+            tell(Up::Chunk(v1::SyncUsersChunk { users: users.to_vec() })).await?;
         }
-        send(Up::End(v1::SyncUsersEnd {})).await?;
+        tell(Up::End(v1::SyncUsersEnd {})).await?;
     }
     let mut ended = false;
     while let Some(response) = down.next().await {
@@ -222,9 +222,9 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
                     toggle(buckets.get_mut(bucket * 32..(bucket + 1) * 32).unwrap_or(&mut []), of_user(user));
                 }
                 let begin = v1::SyncUsersBegin { digest: whole, bucket_digests: buckets, ..begin(402) };
-                let began = Instant::now();
+                let start = Instant::now();
                 sync(channel, begin, &users).await?;
-                Ok(began.elapsed().as_secs_f64() * 1e3)
+                Ok(start.elapsed().as_secs_f64() * 1e3)
             }
         })
         .await

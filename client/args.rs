@@ -67,7 +67,11 @@ pub enum Command {
     /// Adds, deletes or lists the VDOMs of the box; `exec "execute fortitoken-cloud update"` then tells the server.
     #[command(subcommand, arg_required_else_help = false)]
     Vdom(Vdom),
-    /// Runs a command of FortiOS: `execute fortitoken-cloud update`. Every word may be abbreviated.
+    /// The FortiOS command line of the box: history, Tab, "?". Without a terminal, commands are read from standard input.
+    Console,
+    /// Runs the FortiOS commands of a file, one a line, as if they were typed.
+    Run(Script),
+    /// Runs one FortiOS command in "config global": `execute fortitoken-cloud update`. Every word may be abbreviated.
     Exec {
         /// The command, in one argument or in several.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
@@ -128,6 +132,20 @@ pub enum Vdom {
     },
     /// Lists the VDOMs, one on each line.
     List,
+}
+
+/// Commands to run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Script {
+    /// The file; "-" is standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub file: Option<PathBuf>,
+    /// Show each command behind its prompt, as on a terminal.
+    #[arg(long)]
+    pub echo: bool,
+    /// If debug is on when the file is over, go on to show its messages until its duration is over.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// What to show of the debug feed.

@@ -8,24 +8,35 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use muster_proto::device::DeviceInfo;
 use muster_proto::{SerialNumber, Text, VdomName, printable};
-use rand::Rng;
+use rand::{Rng, RngExt as _};
 use time::OffsetDateTime;
-use tonic::Code;
+use tokio::io::BufReader;
 
-use crate::args::{self, Arguments, Command, DEFAULT_DEVICE, Init, Vdom};
+use crate::args::{self, Arguments, Command, DEFAULT_DEVICE, Init, Script, Vdom};
 use crate::certificate::{self, FactoryCa};
+use crate::cloud::Cloud;
+use crate::conf::words;
+use crate::conformance;
 use crate::connect::Dialer;
 use crate::device::Device;
-use crate::device_dir::DeviceDir;
-use crate::failure::CallError;
-use crate::feed::{self, FeedError, View};
-use crate::fleet::Way;
+use crate::device_dir::{DeviceDir, DirError};
+use crate::feed::{self, FeedError, Lines, View};
+use crate::fleet::{self, Way};
 use crate::model::{self, Model};
+use crate::render;
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
-use crate::{conformance, fleet, fortios, render, update};
+use crate::shell::answers::Refused;
+use crate::shell::console::{self, Console};
+use crate::shell::editor::Editor;
+use crate::shell::effect::{Effect, Moment};
+use crate::shell::filter;
+use crate::shell::guide::Guide;
+use crate::shell::screen::Screen;
+use crate::shell::session::Session;
+use crate::shell::source::Source;
 
 /// How a command ended; see `--help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
@@ -43,19 +54,6 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         (exit as u8).into()
-    }
-}
-
-impl From<&CallError> for Exit {
-    fn from(error: &CallError) -> Self {
-        match error {
-            CallError::Connect(_) | CallError::Lost(_) | CallError::NoAnswer(_) => Self::Unreachable,
-            CallError::Refused(refusal) if refusal.is_authorisation() => Self::NotAuthorised,
-            CallError::Refused(refusal) => match refusal.code {
-                Code::Unavailable | Code::DeadlineExceeded => Self::Unreachable,
-                _ => Self::Failed,
-            },
-        }
     }
 }
 
@@ -93,17 +91,19 @@ async fn dispatch(
         Command::Init(init) => make(&arguments, init, &dir, now, rng, out)?,
         Command::Show => show(&dir.load()?, out)?,
         Command::Vdom(Vdom::Add { names }) => {
-            dir.edit(|device| names.iter().try_for_each(|name| device.add_vdom(*name)))?;
+            dir.edit(|device| names.iter().try_for_each(|name| device.add_vdom(*name).map_err(DirError::from)))?;
         }
         Command::Vdom(Vdom::Delete { names }) => {
-            dir.edit(|device| names.iter().try_for_each(|name| device.delete_vdom(*name)))?;
+            dir.edit(|device| names.iter().try_for_each(|name| device.delete_vdom(*name).map_err(DirError::from)))?;
         }
         Command::Vdom(Vdom::List) => {
             for name in dir.load()?.vdoms() {
                 writeln!(out, "{name}")?;
             }
         }
-        Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, rng, out, err).await,
+        Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, now, rng, (out, err)).await,
+        Command::Console => return console(&arguments, &Script::default(), &dir, rng).await,
+        Command::Run(script) => return console(&arguments, script, &dir, rng).await,
         Command::Fleet(fleet) => {
             let is_good = fleet::fleet(fleet, &way(&arguments)?, now, out).await?;
             return Ok(if is_good { Exit::Done } else { Exit::Failed });
@@ -192,14 +192,15 @@ fn serial_and_model(init: &Init, now: OffsetDateTime, rng: &mut impl Rng) -> any
 }
 
 fn show(device: &Device, out: &mut impl Write) -> io::Result<()> {
-    let [model, hostname, firmware] = device.info.texts();
-    let vdoms: Vec<_> = device.vdoms().iter().map(VdomName::as_str).collect();
+    let (info, vdoms) = (device.info(), device.vdoms());
+    let [model, hostname, firmware] = info.texts();
+    let vdoms: Vec<_> = vdoms.iter().map(VdomName::as_str).collect();
     writeln!(out, "Serial number: {}", device.serial)?;
     writeln!(out, "Model: {model}")?;
     writeln!(out, "Hostname: {hostname}")?;
     writeln!(out, "Firmware: {firmware}")?;
     writeln!(out, "VDOMs: {}", vdoms.join(", "))?;
-    writeln!(out, "Server: {}", device.server)
+    writeln!(out, "Server: {}", device.reports_to())
 }
 
 fn dialer(arguments: &Arguments, dir: &DeviceDir, server: ServerUrl) -> anyhow::Result<Dialer> {
@@ -207,53 +208,81 @@ fn dialer(arguments: &Arguments, dir: &DeviceDir, server: ServerUrl) -> anyhow::
     Ok(Dialer { server, tls, connect_timeout: arguments.connect_timeout })
 }
 
+/// The service, as the box reaches it with these arguments.
+fn reach(arguments: &Arguments, dir: &DeviceDir, device: &Device) -> anyhow::Result<Cloud> {
+    let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
+    Ok(Cloud { dialer: dialer(arguments, dir, server)?, timeout: arguments.timeout, forced_http: 0 })
+}
+
+/// Runs one command where the service may be talked to. A question is answered with yes: whoever asks for a single command means it.
 async fn exec(
     arguments: &Arguments,
     line: &str,
     dir: &DeviceDir,
+    now: OffsetDateTime,
     rng: &mut impl Rng,
-    out: &mut impl Write,
-    err: &mut impl Write,
+    (out, err): (&mut impl Write, &mut impl Write),
 ) -> anyhow::Result<Exit> {
-    let fortios::Command::Update = match fortios::parse(line) {
-        Ok(command) => command,
-        Err(error) => {
-            writeln!(out, "{error}")?;
-            return Ok(Exit::Usage);
+    let words = words::words(line).unwrap_or_default();
+    if let Err(refused) = filter::cut(words).and_then(|(words, _)| Ok(Guide::anywhere().parse(&words)?)) {
+        // What can never be understood is said even if there is no box.
+        writeln!(out, "{refused}")?;
+        return Ok(Exit::Usage);
+    }
+    let moment = Moment { now, salt: rng.random() };
+    let mut session = None;
+    let mut step = dir.edit(|device| {
+        let session = session.insert(Session::global(device));
+        let step = session.step(line, device, &moment);
+        let asked = session.is_asking();
+        Ok::<_, DirError>(if asked { session.step("y", device, &moment) } else { step })
+    })?;
+    if let Some(Effect::Restore(path)) = step.effects.first() {
+        let text = fs::read_to_string(path).with_context(|| format!("could not read {path}"))?;
+        step = dir.edit(|device| Ok::<_, DirError>(session.get_or_insert_default().restore(&text, device)))?;
+    }
+    let (device, mut shown) = (dir.load()?, Vec::new());
+    let mut exit = match step.refused {
+        Some(Refused::Parse(_)) => Exit::Usage,
+        Some(_) => Exit::Failed,
+        None => Exit::Done,
+    };
+    write!(shown, "{}", step.output)?;
+    for effect in &step.effects {
+        let cloud = reach(arguments, dir, &device)?;
+        if step.filter.is_none() {
+            out.write_all(&std::mem::take(&mut shown))?;
+            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (out, err)).await?);
+        } else {
+            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (&mut shown, err)).await?);
         }
-    };
-    let device = dir.load()?;
-    let server = arguments.server.clone().unwrap_or_else(|| device.server.clone());
-    let dialer = dialer(arguments, dir, server)?;
-    let note = |error: &CallError, wait| {
-        let cause = printable(&error.to_string());
-        let _ = writeln!(err, "{}: {cause}; trying again in {}", dialer.server.authority(), render::wait(wait));
-    };
-    let answer = match update::update(&dialer, &device, arguments.timeout, rng, note).await {
-        Ok(answer) => answer,
-        Err(error) => return Ok(update_failed(&dialer, &error, out, err)?),
-    };
-    if !render::was_taken(&answer) {
-        writeln!(out, "{}", render::COMMAND_FAIL)?;
-        anyhow::bail!("the server did not take the list: it answered {}", answer.status().as_str_name());
     }
-    writeln!(out, "{}", render::UPDATED)?;
-    for item in render::items(&device.serial, &answer) {
-        writeln!(out, "{item}")?;
+    match &step.filter {
+        Some(filter) => write!(out, "{}", filter.apply(&String::from_utf8_lossy(&shown)))?,
+        None => out.write_all(&shown)?,
     }
-    Ok(if render::has_failures(&answer) { Exit::Failed } else { Exit::Done })
+    Ok(exit)
 }
 
-fn update_failed(dialer: &Dialer, error: &CallError, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let exit = Exit::from(error);
-    if exit != Exit::Failed {
-        writeln!(out, "{}", render::CANNOT_FIND)?;
-    }
-    writeln!(out, "{}", render::COMMAND_FAIL)?;
-    // First what FortiOS says, then why.
-    out.flush()?;
-    writeln!(err, "{}", render::failure(&dialer.server, error))?;
-    Ok(exit)
+/// Runs the console on what this program was started with: a terminal, or a stream.
+async fn console(arguments: &Arguments, script: &Script, dir: &DeviceDir, rng: &mut impl Rng) -> anyhow::Result<Exit> {
+    // Without a box there is nothing to stand in for.
+    dir.load()?;
+    let screen = Screen::new(Box::new(io::stdout()));
+    let source = match &script.file {
+        Some(path) if path != Path::new("-") => {
+            let file =
+                tokio::fs::File::open(path).await.with_context(|| format!("could not read {}", path.display()))?;
+            Source::stream(Box::new(BufReader::new(file)), script.echo)
+        }
+        Some(_) => Source::stream(Box::new(BufReader::new(tokio::io::stdin())), script.echo),
+        None => match Editor::new(&screen)? {
+            Some(editor) => Source::Terminal(editor),
+            None => Source::stream(Box::new(BufReader::new(tokio::io::stdin())), script.echo),
+        },
+    };
+    let reach = |device: &Device| reach(arguments, dir, device);
+    Console::new(dir, &reach, OffsetDateTime::now_utc, screen, rng).run(source, script.stay).await
 }
 
 async fn watch(
@@ -265,15 +294,12 @@ async fn watch(
     err: &mut impl Write,
 ) -> anyhow::Result<Exit> {
     let device = dir.load()?;
-    let server = arguments.server.clone().unwrap_or(device.server);
+    let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
     let dialer = dialer(arguments, dir, server)?;
-    let view = View {
-        components: debug.components.clone().unwrap_or_default(),
-        timestamps: debug.timestamps,
-        tail: debug.tail,
-        follow: debug.follow,
-    };
-    match feed::watch(&dialer, &device.serial, &view, arguments.timeout, rng, out).await {
+    let components = debug.components.clone().unwrap_or_default();
+    let view = View { components, tail: debug.tail, follow: debug.follow };
+    let mut lines = Lines { serial: device.serial, timestamps: debug.timestamps, out };
+    match feed::watch(&dialer, &device.serial, &view, arguments.timeout, rng, &mut lines).await {
         Ok(()) => Ok(Exit::Done),
         Err(FeedError::Output(error)) => Err(error.into()),
         Err(FeedError::Call(error)) => {

@@ -4,21 +4,27 @@ use std::fmt;
 use std::str::FromStr;
 
 use muster_proto::device::DeviceInfo;
-use muster_proto::{MAX_VDOMS, SerialNumber, VdomName, v1};
+use muster_proto::{MAX_VDOMS, SerialNumber, Text, VdomName, v1};
 use serde::{Deserialize, Serialize};
 
+use crate::conf::configuration::Configuration;
 use crate::server_url::ServerUrl;
 
-/// A box with its VDOMs.
+/// A box with its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// The serial number.
     pub serial: SerialNumber,
-    /// What it says of itself.
-    pub info: DeviceInfo,
+    /// The model, as in "FortiGate-101F"; may be empty.
+    pub model: Text,
+    /// The firmware, as in "v7.4.8,build2795".
+    pub firmware: Text,
     /// Where it reports to.
     pub server: ServerUrl,
-    vdoms: Vec<VdomName>,
+    /// Where it reports to for now: what `diagnose fortitoken-cloud server` set.
+    pub other_server: Option<ServerUrl>,
+    /// Everything else.
+    pub conf: Configuration,
 }
 
 /// A change of the VDOM list that the rules do not allow, or a list that breaks them.
@@ -36,6 +42,9 @@ pub enum VdomError {
     /// The pseudo-VDOM of administrators is no VDOM of the list.
     #[error("{0} is the pseudo-VDOM of the administrators: no list of VDOMs has it")]
     Pseudo(VdomName),
+    /// Something of the configuration names it.
+    #[error("the VDOM {0} is used by {1} other entries of the configuration")]
+    Used(VdomName, usize),
     /// The list is full.
     #[error("a box has at most {MAX_VDOMS} VDOMs")]
     Limit,
@@ -49,53 +58,85 @@ pub struct FieldError {
     problem: String,
 }
 
-/// `box.toml` as it is written.
+/// `box.toml` as it is written. Boxes of the first version had their host name and VDOMs here; now the configuration has them.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BoxFile {
     serial: String,
     model: String,
-    hostname: String,
+    #[serde(default, skip_serializing)]
+    hostname: Option<String>,
     firmware: String,
     server: String,
-    vdoms: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_server: Option<String>,
+    #[serde(default, skip_serializing)]
+    vdoms: Option<Vec<String>>,
 }
 
 impl Device {
     /// A box that has only `root`.
     #[must_use]
     pub fn new(serial: SerialNumber, info: DeviceInfo, server: ServerUrl) -> Self {
-        Self { serial, info, server, vdoms: vec![VdomName::ROOT] }
+        let DeviceInfo { model, hostname, firmware } = info;
+        let conf = Configuration::new(hostname.as_str(), &[VdomName::ROOT]);
+        Self { serial, model, firmware, server, other_server: None, conf }
+    }
+
+    /// What the box says of itself.
+    #[must_use]
+    pub fn info(&self) -> DeviceInfo {
+        DeviceInfo { model: self.model.clone(), hostname: self.hostname(), firmware: self.firmware.clone() }
+    }
+
+    /// The host name; the serial number if there is none, as on a new box.
+    #[must_use]
+    pub fn hostname(&self) -> Text {
+        let named = self.conf.global("hostname").filter(|name| !name.is_empty()).and_then(|name| name.parse().ok());
+        named.or_else(|| self.serial.as_str().parse().ok()).unwrap_or_default()
+    }
+
+    /// Where the box reports to.
+    #[must_use]
+    pub fn reports_to(&self) -> &ServerUrl {
+        self.other_server.as_ref().unwrap_or(&self.server)
     }
 
     /// The VDOMs, `root` among them, in the order in which they were made.
     #[must_use]
-    pub fn vdoms(&self) -> &[VdomName] {
-        &self.vdoms
+    pub fn vdoms(&self) -> Vec<VdomName> {
+        self.conf.vdoms()
     }
 
-    /// Adds a VDOM.
+    /// Adds a VDOM; a box without VDOMs begins to have them.
     pub fn add_vdom(&mut self, name: VdomName) -> Result<(), VdomError> {
         if name.is_pseudo() {
             return Err(VdomError::Pseudo(name));
         }
-        if self.vdoms.contains(&name) {
+        let vdoms = self.vdoms();
+        if vdoms.contains(&name) {
             return Err(VdomError::Exists(name));
         }
-        if self.vdoms.len() >= MAX_VDOMS {
+        if vdoms.len() >= MAX_VDOMS {
             return Err(VdomError::Limit);
         }
-        self.vdoms.push(name);
+        self.conf.turn_on_vdoms();
+        self.conf.add_vdom(&name);
         Ok(())
     }
 
-    /// Deletes a VDOM.
+    /// Deletes a VDOM, with all that it holds.
     pub fn delete_vdom(&mut self, name: VdomName) -> Result<(), VdomError> {
         if name == VdomName::ROOT {
             return Err(VdomError::Root);
         }
-        let index = self.vdoms.iter().position(|vdom| *vdom == name).ok_or(VdomError::Unknown(name))?;
-        self.vdoms.remove(index);
+        if !self.vdoms().contains(&name) {
+            return Err(VdomError::Unknown(name));
+        }
+        match self.conf.references(&name) {
+            0 => self.conf.remove_vdom(&name),
+            references => return Err(VdomError::Used(name, references)),
+        }
         Ok(())
     }
 
@@ -103,49 +144,58 @@ impl Device {
     /// No base generation: FortiOS pushes what it has, whatever else changed the register meanwhile.
     #[must_use]
     pub fn sync_request(&self) -> v1::SyncRequest {
-        let vdoms = self.vdoms.iter().map(|name| v1::Vdom { name: name.to_string() }).collect();
+        let (info, vdoms) = (self.info(), self.vdoms());
         v1::SyncRequest {
             serial_number: self.serial.to_string(),
-            info: Some((&self.info).into()),
-            full_list: Some(v1::VdomList { vdoms }),
-            digest: muster_proto::digest(self.info.texts(), self.vdoms.iter().copied()).to_vec(),
+            digest: muster_proto::digest(info.texts(), vdoms.iter().copied()).to_vec(),
+            info: Some((&info).into()),
+            full_list: Some(v1::VdomList {
+                vdoms: vdoms.iter().map(|name| v1::Vdom { name: name.to_string() }).collect(),
+            }),
             ..Default::default()
         }
     }
 
-    /// The text of `box.toml`.
+    /// The text of `box.toml`; the configuration is in a file of its own.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
-        let [model, hostname, firmware] = self.info.texts().map(str::to_owned);
         toml::to_string(&BoxFile {
             serial: self.serial.to_string(),
-            model,
-            hostname,
-            firmware,
+            model: self.model.as_str().to_owned(),
+            hostname: None,
+            firmware: self.firmware.as_str().to_owned(),
             server: self.server.to_string(),
-            vdoms: self.vdoms.iter().map(ToString::to_string).collect(),
+            other_server: self.other_server.as_ref().map(ToString::to_string),
+            vdoms: None,
         })
     }
 
-    /// Reads the text of `box.toml`.
+    /// Reads the text of `box.toml`, and a box of the first version as a whole.
     pub fn from_toml(text: &str) -> Result<Self, FieldError> {
         let problem = |field| move |error: toml::de::Error| FieldError { field, problem: error.message().to_owned() };
         let file: BoxFile = toml::from_str(text).map_err(problem("the file"))?;
         let info = DeviceInfo {
             model: field("model", &file.model)?,
-            hostname: field("hostname", &file.hostname)?,
+            hostname: field("hostname", file.hostname.as_deref().unwrap_or_default())?,
             firmware: field("firmware", &file.firmware)?,
         };
         let mut device = Self::new(field("serial", &file.serial)?, info, field("server", &file.server)?);
-        device.vdoms.clear();
-        for name in &file.vdoms {
-            let name = field("vdoms", name)?;
-            device.add_vdom(name).map_err(|error| FieldError { field: "vdoms:", problem: error.to_string() })?;
+        device.other_server = file.other_server.map(|other| field("other_server", &other)).transpose()?;
+        let Some(vdoms) = file.vdoms else { return Ok(device) };
+        let vdoms = vdoms.iter().map(|name| field("vdoms", name)).collect::<Result<Vec<VdomName>, _>>()?;
+        if !vdoms.contains(&VdomName::ROOT) {
+            return Err(FieldError { field: "vdoms", problem: "must list \"root\"".to_owned() });
         }
-        if device.vdoms.contains(&VdomName::ROOT) {
-            Ok(device)
-        } else {
-            Err(FieldError { field: "vdoms", problem: "must list \"root\"".to_owned() })
+        for (index, name) in vdoms.iter().enumerate() {
+            let before = vdoms.get(..index).unwrap_or_default();
+            let problem = match name {
+                name if before.contains(name) => VdomError::Exists(*name),
+                name if name.is_pseudo() => VdomError::Pseudo(*name),
+                _ => continue,
+            };
+            return Err(FieldError { field: "vdoms:", problem: problem.to_string() });
         }
+        device.conf = Configuration::new(device.hostname().as_str(), &vdoms);
+        Ok(device)
     }
 }
 
@@ -167,15 +217,36 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// A box as the first version wrote it.
+    fn of_the_first_version(hostname: &str, vdoms: &[String]) -> String {
+        let vdoms = toml::Value::try_from(vdoms).unwrap();
+        format!(
+            "serial = \"FG101FTK19002788\"\nmodel = \"\"\nhostname = {}\nfirmware = \"\"\nserver = \"https://localhost:7443\"\nvdoms = {vdoms}\n",
+            toml::Value::from(hostname)
+        )
+    }
+
     proptest! {
         #[test]
-        fn a_box_survives_its_file(names in prop::collection::hash_set("[A-Za-z0-9._-]{1,31}", 0..20), hostname in "[ -~]{0,64}") {
+        fn a_box_survives_its_files(names in prop::collection::hash_set("[A-Za-z0-9._-]{1,31}", 0..20), hostname in "[ -~]{0,35}") {
             let mut before = device();
-            before.info.hostname = hostname.parse().unwrap();
+            before.conf.system("hostname", &crate::conf::words::Word::quoted(hostname));
             for text in names.iter().filter(|text| *text != "root") {
                 before.add_vdom(name(text)).unwrap();
             }
-            prop_assert_eq!(Device::from_toml(&before.to_toml().unwrap()).unwrap(), before);
+            let mut after = Device::from_toml(&before.to_toml().unwrap()).unwrap();
+            after.conf = Configuration::parse(&before.conf.to_string()).unwrap();
+            prop_assert_eq!(&after, &before);
+            prop_assert_eq!(after.vdoms().len(), 1 + names.iter().filter(|text| *text != "root").count());
+        }
+
+        #[test]
+        fn a_box_of_the_first_version_still_loads(names in prop::collection::hash_set("[A-Za-z0-9._-]{1,31}", 0..20), hostname in "[!-~]{1,64}") {
+            let mut names: Vec<String> = names.into_iter().filter(|text| text != "root").collect();
+            names.insert(0, "root".to_owned());
+            let loaded = Device::from_toml(&of_the_first_version(&hostname, &names)).unwrap();
+            prop_assert_eq!(loaded.vdoms().iter().map(ToString::to_string).collect::<Vec<_>>(), names);
+            prop_assert_eq!(loaded.hostname().to_string(), hostname);
         }
     }
 
@@ -203,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_refused_with_its_field() {
-        let good = device().to_toml().unwrap();
+        let good = of_the_first_version("branch", &["root".to_owned()]);
         for (from, to, error) in [
             ("FG101FTK19002788", "short", "serial must be 16 characters"),
             ("[\"root\"]", "[]", "vdoms must list \"root\""),

@@ -1,4 +1,5 @@
-//! The directory that holds a box: `box.toml`, its certificate and key, and the CA that it trusts.
+//! The directory that holds a box: `box.toml` with what the factory gave it, `box.conf` with its configuration, its certificate and key, and
+//! the CA that it trusts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -6,10 +7,14 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::certificate::Identity;
+use crate::conf::configuration::{Configuration, ConfigurationError};
 use crate::device::{Device, FieldError, VdomError};
 use crate::tls::Credentials;
 
 const BOX: &str = "box.toml";
+const CONF: &str = "box.conf";
+/// Where the files are that stand in for LDAP servers.
+const DIRECTORIES: &str = "ldap";
 const KEY: &str = "device.key";
 const CERTIFICATE: &str = "device.pem";
 /// A copy, so that the box keeps what it trusts when the file it came from moves.
@@ -37,6 +42,9 @@ pub enum DirError {
     /// `box.toml` is not what it should be.
     #[error("{} is damaged", .0.display())]
     Damaged(PathBuf, #[source] FieldError),
+    /// `box.conf` is not what it should be.
+    #[error("{} is damaged", .0.display())]
+    DamagedConf(PathBuf, #[source] ConfigurationError),
     /// The box cannot be written as TOML.
     #[error("the box cannot be written as TOML")]
     Encode(#[from] toml::ser::Error),
@@ -60,7 +68,7 @@ impl DeviceDir {
 
     /// Says so if there is a box already, or a part of one.
     pub fn check_free(&self) -> Result<(), DirError> {
-        match [BOX, KEY, CERTIFICATE, CA].iter().map(|name| self.0.join(name)).find(|path| path.exists()) {
+        match [BOX, CONF, KEY, CERTIFICATE, CA].iter().map(|name| self.0.join(name)).find(|path| path.exists()) {
             Some(taken) => Err(DirError::Taken(taken)),
             None => Ok(()),
         }
@@ -69,13 +77,14 @@ impl DeviceDir {
     /// Puts a new box into the directory; never over another.
     pub fn create(&self, device: &Device, identity: &Identity, ca: &str) -> Result<(), DirError> {
         self.check_free()?;
-        let text = device.to_toml()?;
+        let (text, conf) = (device.to_toml()?, device.conf.to_string());
         fs::create_dir_all(&self.0).map_err(|error| DirError::Write(self.0.clone(), error))?;
         // box.toml comes last: without it there is no box.
         let files = [
             (KEY, 0o600, identity.key.as_str()),
             (CERTIFICATE, 0o644, identity.certificate.as_str()),
             (CA, 0o644, ca),
+            (CONF, 0o600, conf.as_str()),
             (BOX, 0o644, text.as_str()),
         ];
         let mut written = Vec::new();
@@ -96,11 +105,20 @@ impl DeviceDir {
         Ok(())
     }
 
-    /// The box.
+    /// The box. Its configuration is made from `box.toml` if the first version made the box.
     pub fn load(&self) -> Result<Device, DirError> {
         let path = self.0.join(BOX);
         let text = fs::read_to_string(&path).map_err(|error| self.unreadable(path.clone(), error))?;
-        Device::from_toml(&text).map_err(|error| DirError::Damaged(path, error))
+        let mut device = Device::from_toml(&text).map_err(|error| DirError::Damaged(path, error))?;
+        let path = self.0.join(CONF);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                device.conf = Configuration::parse(&text).map_err(|error| DirError::DamagedConf(path, error))?;
+                Ok(device)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(device),
+            Err(error) => Err(DirError::Read(path, error)),
+        }
     }
 
     fn unreadable(&self, path: PathBuf, error: io::Error) -> DirError {
@@ -110,15 +128,45 @@ impl DeviceDir {
         }
     }
 
-    /// Changes the box, or leaves it as it is if the change fails. Two processes take turns.
-    pub fn edit(&self, change: impl FnOnce(&mut Device) -> Result<(), VdomError>) -> Result<(), DirError> {
-        let path = self.0.join(BOX);
+    /// Changes the box, or leaves it as it is if the change fails. Two processes take turns, and each sees what the other left. Only what
+    /// changed is written, the configuration in one step.
+    pub fn edit<T, E: From<DirError>>(&self, change: impl FnOnce(&mut Device) -> Result<T, E>) -> Result<T, E> {
         let turn = File::open(&self.0).map_err(|error| self.unreadable(self.0.clone(), error))?;
-        turn.lock().map_err(|error| DirError::Write(path.clone(), error))?;
-        let mut device = self.load()?;
-        change(&mut device)?;
-        let text = device.to_toml()?;
-        replace(&self.0, &path, &text).map_err(|error| DirError::Write(path, error))
+        turn.lock().map_err(|error| DirError::Write(self.0.clone(), error))?;
+        let before = self.load()?;
+        let mut device = before.clone();
+        let done = change(&mut device)?;
+        if device.conf != before.conf {
+            self.replace(CONF, 0o600, &device.conf.to_string())?;
+        }
+        let text = device.to_toml().map_err(DirError::from)?;
+        if text != before.to_toml().map_err(DirError::from)? {
+            self.replace(BOX, 0o644, &text)?;
+        }
+        Ok(done)
+    }
+
+    /// The file that stands in for an LDAP server.
+    #[must_use]
+    pub fn directory(&self, server: &str) -> PathBuf {
+        // A server is named in a configuration that may come from anywhere: only a plain name is a file.
+        let name: String = server.chars().map(|character| if character == '/' { '_' } else { character }).collect();
+        self.0.join(DIRECTORIES).join(format!("{name}.ldif"))
+    }
+
+    /// Replaces a file as a whole: a reader, or a crash, sees the old text or the new one.
+    fn replace(&self, name: &str, mode: u32, text: &str) -> Result<(), DirError> {
+        let path = self.0.join(name);
+        let written = || {
+            let mut file =
+                tempfile::Builder::new().permissions(PermissionsExt::from_mode(mode)).tempfile_in(&self.0)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            // The new name of the file is on disk when the directory is.
+            File::open(&self.0)?.sync_all()
+        };
+        written().map_err(|error| DirError::Write(path.clone(), error))
     }
 
     /// What the box proves itself with, and whom it trusts: `ca`, or its own copy.
@@ -135,13 +183,4 @@ impl DeviceDir {
 fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())
-}
-
-/// Replaces a file as a whole: a reader, or a crash, sees the old text or the new one.
-fn replace(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o644)).tempfile_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

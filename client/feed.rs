@@ -27,12 +27,47 @@ type Stream = Streaming<v1::StreamDebugLogsResponse>;
 pub struct View {
     /// Which components, at which levels.
     pub components: Components,
-    /// Whether each line begins with its time.
-    pub timestamps: bool,
     /// Start with the last so many events; else with the earliest, or with the next one if the view follows.
     pub tail: Option<u32>,
     /// Whether to go on with new events.
     pub follow: bool,
+}
+
+/// Where a feed is shown.
+pub trait Show {
+    /// The server has opened the feed: what happens from now on is seen.
+    fn opened(&mut self) {}
+    /// An event.
+    fn event(&mut self, event: &v1::DebugEvent) -> io::Result<()>;
+    /// A line about the feed itself.
+    fn note(&mut self, line: &str) -> io::Result<()>;
+    /// Nothing more is waiting.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// A feed as lines of text.
+#[derive(Debug)]
+pub struct Lines<'a, W> {
+    /// Whose feed it is.
+    pub serial: SerialNumber,
+    /// Whether each line begins with its time.
+    pub timestamps: bool,
+    /// Where the lines go.
+    pub out: &'a mut W,
+}
+
+impl<W: Write> Show for Lines<'_, W> {
+    fn event(&mut self, event: &v1::DebugEvent) -> io::Result<()> {
+        writeln!(self.out, "{}", render::event(event, &self.serial, self.timestamps))
+    }
+
+    fn note(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Why a view ended before it was complete.
@@ -76,7 +111,7 @@ pub async fn watch(
     view: &View,
     limit: Duration,
     rng: &mut impl Rng,
-    out: &mut impl Write,
+    out: &mut impl Show,
 ) -> Result<(), FeedError> {
     let (position, backoff) = (String::new(), Backoff::default());
     let mut viewer = Viewer { serial, view, out, position, backoff, interruption: None };
@@ -99,7 +134,7 @@ pub async fn watch(
     }
 }
 
-impl<W: Write> Viewer<'_, W> {
+impl<W: Show> Viewer<'_, W> {
     fn request(&self) -> v1::StreamDebugLogsRequest {
         v1::StreamDebugLogsRequest {
             tail: if self.was_open() { None } else { self.view.tail },
@@ -118,7 +153,7 @@ impl<W: Write> Viewer<'_, W> {
     fn interrupted(&mut self, cause: String, wait: Duration) -> io::Result<()> {
         if self.interruption.as_ref() != Some(&cause) {
             let text = format!("interrupted: {cause}; reconnecting in {}", render::wait(wait));
-            writeln!(self.out, "{}", render::note(&text))?;
+            self.out.note(&render::note(&text))?;
             self.out.flush()?;
             self.interruption = Some(cause);
         }
@@ -202,12 +237,12 @@ impl<W: Write> Viewer<'_, W> {
         match kind {
             Kind::Opened(opened) => self.opened(opened),
             Kind::Event(event) => {
-                writeln!(self.out, "{}", render::event(&event, self.serial, self.view.timestamps))?;
+                self.out.event(&event)?;
                 self.moved(event.cursor);
                 Ok(())
             }
             Kind::Gap(gap) => {
-                writeln!(self.out, "{}", render::gap(&gap))?;
+                self.out.note(&render::gap(&gap))?;
                 self.moved(gap.to_cursor);
                 Ok(())
             }
@@ -223,10 +258,11 @@ impl<W: Write> Viewer<'_, W> {
     }
 
     fn opened(&mut self, opened: v1::FeedOpened) -> io::Result<()> {
+        self.out.opened();
         if self.interruption.take().is_some() {
-            writeln!(self.out, "{}", render::note("connected again"))?;
+            self.out.note(&render::note("connected again"))?;
         } else if !opened.warning.is_empty() {
-            writeln!(self.out, "{}", render::note(&format!("warning: {}", opened.warning)))?;
+            self.out.note(&render::note(&format!("warning: {}", opened.warning)))?;
         }
         // Not a sign of health yet: a server that opens and closes at once is still waited for longer and longer.
         if !opened.cursor.is_empty() {

@@ -5,28 +5,37 @@
 //! - [`args`], [`cli`]: the command line, and what each command does.
 //! - [`device`], [`device_dir`]: the box, and the directory that holds it.
 //! - [`model`], [`certificate`]: what the factory gives a box.
-//! - [`fortios`]: the commands of FortiOS.
+//! - [`conf`]: its configuration, in the syntax of FortiOS.
+//! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
+//! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
 //! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
-//! - [`update`], [`feed`], [`components`]: what is said to the server; [`render`]: what is shown of its answers.
+//! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
 pub mod args;
 pub mod backoff;
+pub mod call;
 pub mod certificate;
 pub mod channel;
 pub mod cli;
+pub mod cloud;
 pub mod components;
+pub mod conf;
 pub mod conformance;
 pub mod connect;
 pub mod device;
 pub mod device_dir;
+pub mod directory;
 pub mod failure;
 pub mod feed;
 pub mod fleet;
-pub mod fortios;
+pub mod ldap_filter;
 mod link;
 pub mod model;
 pub mod render;
+pub mod report;
 pub mod server_url;
+pub mod shell;
 pub mod tls;
-pub mod update;
+pub mod user_sync;
+pub mod users;

@@ -13,7 +13,8 @@ use tokio::runtime::Builder;
 /// Runs one command on a runtime of one thread: there is one connection to serve, unless it is a whole fleet. The runtime is not `#[tokio::main]`'s, because that
 /// one would wait for a name service that does not answer, long after the command has given up on it.
 ///
-/// SIGINT keeps its default action, which ends a feed at once and quietly, even one that waits for a slow terminal.
+/// SIGINT keeps its default action, which ends a feed at once and quietly, even one that waits for a slow terminal; the console takes it
+/// while a command runs, to end that command alone.
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

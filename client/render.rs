@@ -1,7 +1,8 @@
 //! What is shown: pure functions from answers to lines. Everything that came over the wire is made safe for terminals, although the server
 //! does so already.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use muster_proto::v1::{
@@ -18,8 +19,22 @@ use crate::server_url::ServerUrl;
 pub const UPDATED: &str = "List of VDOMs updated to FortiToken Cloud.";
 /// What FortiOS prints when the service cannot be used (domain sheet, section 3.4).
 pub const CANNOT_FIND: &str = "Cannot find ftc server!";
+/// What FortiOS prints besides if it was about users (domain sheet, section 3.4).
+pub const CANNOT_RETRIEVE: &str = "Cannot retrieve user information from FortiToken Cloud!";
+/// What FortiOS prints at the end of a sync of users, however it went (domain sheet, section 3.4).
+pub const SYNCHRONIZED: &str = "User synchronization completed!";
 /// What FortiOS prints last when a command failed.
 pub const COMMAND_FAIL: &str = "Command fail. Return code -1";
+
+/// What is printed before the items of a dry run.
+pub const DRY_RUN: &str = "Dry run: nothing was done. An update would do this:";
+/// What is printed if there are none.
+pub const DRY_RUN_IDLE: &str = "Dry run: nothing was done. An update would change nothing.";
+
+/// What is printed before the users of a dry run.
+pub const DRY_RUN_SYNC: &str = "Dry run: nothing was done. A sync would do this:";
+/// What is printed if there are none.
+pub const DRY_RUN_SYNC_IDLE: &str = "Dry run: nothing was done. A sync would change nothing.";
 
 /// Whether the server took the list, in full or by its digest.
 #[must_use]
@@ -31,7 +46,7 @@ pub fn was_taken(answer: &SyncResponse) -> bool {
 #[must_use]
 pub fn has_failures(answer: &SyncResponse) -> bool {
     let failed = |outcome: i32| {
-        matches!(Outcome::try_from(outcome), Ok(Outcome::Refused) | Err(_))
+        matches!(Outcome::try_from(outcome), Ok(Outcome::Refused | Outcome::Held) | Err(_))
             || (outcome == Outcome::Unspecified as i32 && answer.status() != SyncStatus::InSync)
     };
     failed(answer.outcome) || answer.vdoms.iter().any(|item| failed(item.outcome))
@@ -46,9 +61,45 @@ pub fn items(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
     device.into_iter().chain(&answer.vdoms).filter_map(item).collect()
 }
 
+/// One line for each item that did not become what the box has, or has a reason.
+#[must_use]
+pub fn surprises(answer: &SyncResponse) -> Vec<String> {
+    let done = [Outcome::Created, Outcome::Updated, Outcome::Unchanged, Outcome::Removed, Outcome::Restored];
+    let simply_done =
+        |item: &&VdomOutcome| item.reason.is_empty() && done.iter().any(|done| *done as i32 == item.outcome);
+    answer.vdoms.iter().filter(|item| !simply_done(item)).map(line).collect()
+}
+
+/// One line for each item that an update would change.
+#[must_use]
+pub fn plan(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
+    let device = VdomOutcome { vdom: serial.to_string(), outcome: answer.outcome, ..Default::default() };
+    let device = (answer.status() != SyncStatus::InSync).then_some(&device);
+    let changed = |item: &&VdomOutcome| item.outcome != Outcome::Unchanged as i32 || !item.reason.is_empty();
+    device.into_iter().chain(&answer.vdoms).filter(changed).map(line).collect()
+}
+
 fn item(item: &VdomOutcome) -> Option<String> {
-    let outcome = match Outcome::try_from(item.outcome) {
-        Ok(Outcome::Created | Outcome::Updated | Outcome::Unchanged) if item.reason.is_empty() => return None,
+    let simply_done =
+        matches!(Outcome::try_from(item.outcome), Ok(Outcome::Created | Outcome::Updated | Outcome::Unchanged));
+    (!simply_done || !item.reason.is_empty()).then(|| line(item))
+}
+
+fn line(item: &VdomOutcome) -> String {
+    let mut line = format!("{}: {}", printable(&item.vdom), outcome(item.outcome));
+    if !item.reason.is_empty() {
+        let _ = write!(line, " ({})", printable(&item.reason));
+    }
+    if !item.fix.is_empty() {
+        let _ = write!(line, ": {}", printable(&item.fix));
+    }
+    line
+}
+
+/// An outcome in a word.
+#[must_use]
+pub fn outcome(outcome: i32) -> &'static str {
+    match Outcome::try_from(outcome) {
         Ok(Outcome::Created) => "created",
         Ok(Outcome::Updated) => "updated",
         Ok(Outcome::Unchanged) => "unchanged",
@@ -57,15 +108,7 @@ fn item(item: &VdomOutcome) -> Option<String> {
         Ok(Outcome::Refused) => "refused",
         Ok(Outcome::Held) => "held",
         Ok(Outcome::Unspecified) | Err(_) => "outcome not known to this client",
-    };
-    let mut line = format!("{}: {outcome}", printable(&item.vdom));
-    if !item.reason.is_empty() {
-        let _ = write!(line, " ({})", printable(&item.reason));
     }
-    if !item.fix.is_empty() {
-        let _ = write!(line, ": {}", printable(&item.fix));
-    }
-    Some(line)
 }
 
 /// Why a call failed: a line that tells where on the way, one for each bad field, and the fix.
@@ -98,6 +141,11 @@ pub fn failure(server: &ServerUrl, error: &CallError) -> String {
         let _ = write!(text, "\nfix: {fix}");
     }
     text
+}
+
+/// Writes lines.
+pub fn lines(out: &mut impl Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
+    lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// A wait, in seconds.

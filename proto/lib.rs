@@ -4,7 +4,7 @@
 //!
 //! - [`v1`]: what `build.rs` generates from `proto/muster/v1`; [`DESCRIPTORS`] is the same for server reflection.
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
-//! - [`device`], [`device_users`], [`user_sync`], [`channel`], [`admin`], [`realms`], [`settings`], [`deleting`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
+//! - [`device`], [`device_users`], [`user_sync`], [`channel`], [`admin`], [`realms`], [`settings`], [`deleting`], [`release_code`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
@@ -26,6 +26,7 @@ mod realm;
 mod realm_ref;
 pub mod realms;
 mod reason;
+pub mod release_code;
 mod serial;
 pub mod settings;
 mod text;

@@ -298,6 +298,8 @@ reasons! {
     WebAppDeleted, "WEB_APP_DELETED", FailedPrecondition, "bring it back with UndeleteWebApp first";
     /// An auth client that is a Web app is deleted and brought back as such.
     AuthClientIsWebApp, "AUTH_CLIENT_IS_WEB_APP", FailedPrecondition, "use DeleteWebApp or UndeleteWebApp of WebAppService";
+    /// A release code is wrong, used, expired or void, or there is no such device.
+    ReleaseCodeInvalid, "RELEASE_CODE_INVALID", FailedPrecondition, "check the serial number and the code, or ask an admin of the realm of the device for a new code with CreateReleaseCode";
 }
 
 impl fmt::Display for Reason {

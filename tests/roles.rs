@@ -180,6 +180,13 @@ fn sample(path: &str) -> Option<Sample> {
             named(client, no_client, |name| v1::GetHistoryRequest { name, ..Default::default() })
         }
         "DeviceAdminService/GetDevice" => named(device, no_device, |name| v1::GetDeviceRequest { name }),
+        "DeviceAdminService/CreateReleaseCode" => {
+            named(device, no_device, |name| v1::CreateReleaseCodeRequest { name, validate_only, ..Default::default() })
+        }
+        "DeviceAdminService/ClaimDevice" => named("realms/default", "realms/nowhere", |realm| {
+            let (name, release_code) = (device.to_owned(), "7K2QX-MMW9R-A4HTB-ZP3VC".to_owned());
+            v1::ClaimDeviceRequest { name, release_code, realm, validate_only, ..Default::default() }
+        }),
         "DeviceAdminService/RequestSync" => {
             named(device, no_device, |name| v1::RequestSyncRequest { name, validate_only, ..Default::default() })
         }

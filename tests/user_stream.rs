@@ -1,13 +1,14 @@
 //! One sync of users, message by message.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_proto::v1::sync_users_request::Kind as Up;
 use muster_proto::v1::sync_users_response::Kind as Down;
 use muster_proto::v1::{self, SyncUsersDemand};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::requests::user_item;
 use crate::{Caller, within};
@@ -40,19 +41,31 @@ impl UsersSynced {
     #[must_use]
     pub fn counts(&self) -> [i64; 8] {
         let v1::SyncUsersSummary { create, modify, delete, held, unchanged, .. } = &self.summary;
-        let [create, modify, delete] = [create, modify, delete].map(|count| count.unwrap());
-        let both = |count: v1::SyncUsersCount| [count.success, count.failure];
-        let ([a, b], [c, d], [e, f]) = (both(create), both(modify), both(delete));
-        [a, b, c, d, e, f, *held, *unchanged]
+        let both = |count: &Option<v1::SyncUsersCount>| count.map(|count| [count.success, count.failure]).unwrap();
+        let all: Vec<i64> = [create, modify, delete].into_iter().flat_map(both).chain([*held, *unchanged]).collect();
+        all.try_into().unwrap()
     }
 }
 
 impl UserStream {
     /// Begins a sync, which may be refused.
     pub async fn try_open(caller: &Caller, begin: v1::SyncUsersBegin) -> Result<Self, Status> {
+        Self::try_open_until(caller, begin, None).await
+    }
+
+    /// Begins a sync that is given so much time as a whole, and may be refused.
+    pub async fn try_open_until(
+        caller: &Caller,
+        begin: v1::SyncUsersBegin,
+        deadline: Option<Duration>,
+    ) -> Result<Self, Status> {
         let (up, requests) = mpsc::channel(4);
         up.send(v1::SyncUsersRequest { kind: Some(Up::Begin(begin)) }).await.unwrap();
-        let mut down = within(caller.devices().sync_users(ReceiverStream::new(requests))).await?.into_inner();
+        let mut request = Request::new(ReceiverStream::new(requests));
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline);
+        }
+        let mut down = within(caller.devices().sync_users(request)).await?.into_inner();
         match within(down.message()).await?.and_then(|response| response.kind) {
             Some(Down::Opened(opened)) => Ok(Self { opened, up, down }),
             other => panic!("a sync opens first, not with {other:?}"),
@@ -85,6 +98,17 @@ impl UserStream {
     /// Says that the list is complete, and waits for what became of it.
     pub async fn end(self) -> Result<UsersSynced, Status> {
         self.send(Up::End(v1::SyncUsersEnd {})).await;
+        self.finish().await
+    }
+
+    /// Sends a whole list to a server that may end the stream meanwhile, and waits for what became of it.
+    pub async fn try_whole(self, users: &[v1::UserAttributes]) -> Result<UsersSynced, Status> {
+        let chunks = users.chunks(CHUNK).map(|users| Up::Chunk(v1::SyncUsersChunk { users: users.to_vec() }));
+        for kind in chunks.chain([Up::End(v1::SyncUsersEnd {})]) {
+            if within(self.up.send(v1::SyncUsersRequest { kind: Some(kind) })).await.is_err() {
+                break;
+            }
+        }
         self.finish().await
     }
 

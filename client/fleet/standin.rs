@@ -475,7 +475,7 @@ impl StandIn {
     fn register_request(&self) -> v1::RegisterRequest {
         v1::RegisterRequest {
             serial_number: self.device.serial.to_string(),
-            info: Some((&self.device.info).into()),
+            info: Some((&self.device.info()).into()),
             vdoms: self.device.vdoms().iter().map(|name| v1::Vdom { name: name.to_string() }).collect(),
             ..Default::default()
         }

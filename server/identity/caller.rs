@@ -11,7 +11,7 @@ use super::token::TokenHash;
 use super::web_app::AppCaller;
 use crate::registry::Reach;
 
-/// Who a call comes from. Written as "device:SERIAL", "relay:NAME", "admin:NAME" or "webapp:CLIENT_ID".
+/// Who a call comes from. Written as "device:SERIAL", "relay:NAME", "admin:NAME" or `webapp:CLIENT_ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A device, known by its certificate.

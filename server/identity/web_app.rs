@@ -54,11 +54,11 @@ pub fn new_secret(random: [u8; 32]) -> (String, SecretHash) {
 pub fn new_client_id(random: u128) -> ClientId {
     let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let text = format!("{bits:032x}");
-    let (a, b, c, d, e) = (&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]);
-    ClientId(format!("{a}-{b}-{c}-{d}-{e}").into())
+    let (low, rest) = (&text[..8], &text[8..]);
+    ClientId(format!("{low}-{}-{}-{}-{}", &rest[..4], &rest[4..8], &rest[8..12], &rest[12..]).into())
 }
 
-/// The credentials in the metadata of a call ("authorization: Basic base64(CLIENT_ID:SECRET)", RFC 7617); `None` if the call has no metadata of
+/// The credentials in the metadata of a call (`authorization: Basic base64(CLIENT_ID:SECRET)`, RFC 7617); `None` if the call has no metadata of
 /// this scheme.
 pub fn basic_credentials(metadata: &MetadataMap) -> Result<Option<Credentials>, Reason> {
     let mut values = metadata.get_all("authorization").iter();

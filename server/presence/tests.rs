@@ -50,7 +50,7 @@ impl Bench {
     }
 
     fn is_online(&self, number: u8) -> bool {
-        self.table.get(serial(number)).is_some_and(|entry| entry.is_online())
+        self.table.get(serial(number)).is_some_and(super::table::Entry::is_online)
     }
 }
 

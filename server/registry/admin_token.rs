@@ -75,8 +75,8 @@ pub(super) fn create(
         let reason = Some(Reason::SecretShownBefore);
         return Ok(Planned::unchanged(Answer { reason, after, ..Answer::new(Outcome::Unchanged) }));
     }
-    let taken = |token: &AdminToken| token.is_usable(context.now) && token.display_name == new.display_name;
-    if state.admin_tokens()?.any(taken) {
+    let has_name = |it: &AdminToken| it.is_usable(context.now) && it.display_name == new.display_name;
+    if state.admin_tokens()?.any(has_name) {
         let message = format!("there is an admin token {:?} already", new.display_name.as_str());
         return Err(Refusal::new(Reason::AdminTokenNameTaken, message).into());
     }

@@ -104,6 +104,8 @@ pub enum After {
     Cluster(Cluster),
     /// The rows of an import.
     Imported(Vec<LicenseItem>),
+    /// A release code, and when it can no longer be used.
+    ReleaseCode(Timestamp),
     /// The keys that claim a serial number.
     DeviceKeys(Vec<DeviceKey>),
     /// How something stands, and why.
@@ -119,6 +121,7 @@ impl After {
             | Self::Settings(_)
             | Self::Cluster(_)
             | Self::DeviceKeys(_)
+            | Self::ReleaseCode(_)
             | Self::Finding(_)
             | Self::Imported(_)
             | Self::AdminToken(_)
@@ -286,6 +289,11 @@ impl Planned {
         let noted =
             |record: &Record| !matches!(&record.name, Name::Resource(name) if name.starts_with("heldRemovals/"));
         self.records.iter().any(noted) || !self.answer.users.is_empty() || self.answer.items.iter().any(left)
+    }
+
+    /// Whether this is a wrong guess at a secret: it counts however the command was asked, or else it could be tried for nothing.
+    pub(crate) fn is_guess(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refusal| refusal.reason == Reason::ReleaseCodeInvalid)
     }
 
     /// An answer to a command that changed one thing, or nothing if there are no changes.

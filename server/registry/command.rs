@@ -50,6 +50,8 @@ pub enum Action {
     UpdateUser(UserUpdate),
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
+    /// A sync of users begins: it goes on only if the device may come.
+    BeginUserSync(ClientTarget),
     /// A sync of users found that the digests are equal.
     UsersInSync(ClientTarget),
     /// A device, or its relay, opens the channel of the device.
@@ -267,6 +269,24 @@ pub enum Action {
         /// Only if this is the etag of those that are there.
         etag: Option<String>,
     },
+    /// An admin makes a code that releases a device from its realm.
+    CreateReleaseCode {
+        /// The device.
+        serial: SerialNumber,
+        /// What its bearer will show is known by this.
+        hash: SecretHash,
+        /// For how long it is good.
+        validity: Duration,
+    },
+    /// An admin takes a device into a realm by a code.
+    ClaimDevice {
+        /// The device.
+        serial: SerialNumber,
+        /// What the admin shows is known by this.
+        hash: SecretHash,
+        /// The realm.
+        realm: RealmRef,
+    },
     /// An admin makes a token.
     CreateAdminToken {
         /// What it is to allow.
@@ -341,17 +361,10 @@ impl Action {
     #[must_use]
     pub fn serial(&self) -> Option<SerialNumber> {
         match self {
-            Self::CreateAdminToken { .. } | Self::RevokeAdminToken(_) | Self::UpdateAdmission { .. } => None,
-            Self::ApproveLobby { serial, .. } | Self::RejectLobby { serial, .. } => Some(*serial),
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::UsersInSync(target) => Some(target.serial),
-            Self::CreateWebApp { .. }
-            | Self::RenameWebApp { .. }
-            | Self::RotateWebApp { .. }
-            | Self::DeleteWebApp { .. }
-            | Self::UndeleteWebApp(_) => None,
+            Self::BeginUserSync(target) | Self::UsersInSync(target) => Some(target.serial),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -364,14 +377,26 @@ impl Action {
             | Self::DeleteDevice { serial, .. }
             | Self::UndeleteAuthClient { serial, .. }
             | Self::UndeleteDevice { serial }
+            | Self::CreateReleaseCode { serial, .. }
+            | Self::ClaimDevice { serial, .. }
             | Self::PurgeDevice { serial }
             | Self::AddMember { serial, .. }
             | Self::RemoveMember { serial, .. }
-            | Self::SetPrimary { serial, .. } => Some(*serial),
+            | Self::SetPrimary { serial, .. }
+            | Self::ApproveLobby { serial, .. }
+            | Self::RejectLobby { serial, .. }
+            | Self::ResolveClone { serial, .. } => Some(*serial),
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
-            Self::ResolveClone { serial, .. } => Some(*serial),
-            Self::ImportLicenses(_)
+            Self::CreateAdminToken { .. }
+            | Self::CreateWebApp { .. }
+            | Self::RenameWebApp { .. }
+            | Self::RotateWebApp { .. }
+            | Self::DeleteWebApp { .. }
+            | Self::UndeleteWebApp(_)
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ImportLicenses(_)
             | Self::ReleaseLicense(_)
             | Self::DeleteLicense(_)
             | Self::RenameCluster { .. }
@@ -394,7 +419,7 @@ impl Action {
     pub fn is_from_device(&self) -> bool {
         let of_device =
             matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
-        of_device || matches!(self, Self::UsersInSync(_)) || self.user().is_some()
+        of_device || matches!(self, Self::BeginUserSync(_) | Self::UsersInSync(_)) || self.user().is_some()
     }
 
     /// The one user of a VDOM that this is about, and where, if it is about one.
@@ -452,16 +477,6 @@ impl Action {
     /// nothing, and is answered from the device alone.
     pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
         let reads_vdoms = match self {
-            Self::CreateAdminToken { .. }
-            | Self::CreateWebApp { .. }
-            | Self::RenameWebApp { .. }
-            | Self::RotateWebApp { .. }
-            | Self::DeleteWebApp { .. }
-            | Self::UndeleteWebApp(_)
-            | Self::RevokeAdminToken(_)
-            | Self::UpdateAdmission { .. }
-            | Self::ApproveLobby { .. }
-            | Self::RejectLobby { .. } => false,
             Self::Register(registration) => {
                 registration.ha.is_some()
                     || registration.license.is_some()
@@ -478,17 +493,30 @@ impl Action {
             | Self::DeleteDevice { .. }
             | Self::UndeleteAuthClient { .. }
             | Self::UndeleteDevice { .. }
+            | Self::CreateReleaseCode { .. }
+            | Self::ClaimDevice { .. }
             | Self::PurgeDevice { .. }
             | Self::Purge { .. }
             | Self::CreateCluster { .. }
             | Self::ReplaceDevice { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::BeginUserSync(_)
             | Self::UsersInSync(_)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
-            Self::Contact(_)
+            Self::CreateAdminToken { .. }
+            | Self::CreateWebApp { .. }
+            | Self::RenameWebApp { .. }
+            | Self::RotateWebApp { .. }
+            | Self::DeleteWebApp { .. }
+            | Self::UndeleteWebApp(_)
+            | Self::RevokeAdminToken(_)
+            | Self::UpdateAdmission { .. }
+            | Self::ApproveLobby { .. }
+            | Self::RejectLobby { .. }
+            | Self::Contact(_)
             | Self::Explain(_)
             | Self::RequestSync { .. }
             | Self::SetDeviceDebug { .. }

@@ -289,13 +289,10 @@ fn gone(
         Some(DeleteMode::Retire) => {
             Finding::of(&Refusal::new(Reason::AuthClientRetired, format!("the VDOM {vdom} is out of service")))
         }
-        Some(DeleteMode::Evict) | None => match too_many(state, client.owner, vdom)? {
-            Some(finding) => finding,
-            None => {
-                let message = format!("the VDOM {vdom} was removed, and nothing keeps it from coming back");
-                Finding::new(Verdict::Absent, Some(Reason::Evicted), message)
-            }
-        },
+        Some(DeleteMode::Evict) | None => too_many(state, client.owner, vdom)?.unwrap_or_else(|| {
+            let message = format!("the VDOM {vdom} was removed, and nothing keeps it from coming back");
+            Finding::new(Verdict::Absent, Some(Reason::Evicted), message)
+        }),
     })
 }
 

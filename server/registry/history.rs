@@ -147,11 +147,14 @@ impl Past {
     }
 }
 
+/// How one value is read from what was.
+type ValueOf = fn(&Past) -> String;
+
 /// What differs between two moments, each value once. `before` is unset if the auth client was not there yet.
 #[must_use]
 pub fn differences(vdom: VdomName, before: Option<&Past>, after: Option<&Past>) -> Vec<EntryChange> {
-    let text = |past: Option<&Past>, of: fn(&Past) -> String| past.map(of).unwrap_or_default();
-    let fields: [(&str, fn(&Past) -> String); 3] = [
+    let text = |past: Option<&Past>, of: ValueOf| past.map(of).unwrap_or_default();
+    let fields: [(&str, ValueOf); 3] = [
         ("state", |past| if past.active { "active" } else { "deleted" }.to_owned()),
         ("realm", |past| past.realm.clone()),
         ("alias", |past| past.alias.clone()),

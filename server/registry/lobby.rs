@@ -99,9 +99,8 @@ fn asks(action: &Action) -> Option<(SerialNumber, DeviceInfo, Vec<VdomName>)> {
         }
         Action::Sync(sync) => sync.full_list.clone().map(|list| (sync.serial, sync.info.clone(), list)),
         Action::Hello(hello) => Some((hello.serial, hello.info.clone(), Vec::new())),
-        Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. }) => {
-            Some((target.serial, DeviceInfo::default(), vec![target.vdom]))
-        }
+        Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
+        | Action::BeginUserSync(target) => Some((target.serial, DeviceInfo::default(), vec![target.vdom])),
         _ => None,
     }
 }
@@ -132,8 +131,13 @@ pub(super) fn at_the_door(
                 Refusal::new(Reason::DeviceRetired, message)
             }
             None => {
-                // A user may be the first sign of a VDOM; a list of VDOMs says of each what became of it.
-                let (Action::AddUser(_), &[vdom]) = (action, vdoms.as_slice()) else { return Ok(None) };
+                // Users may be the first sign of a VDOM; a list of VDOMs says of each what became of it.
+                let (Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
+                | Action::BeginUserSync(target)) = action
+                else {
+                    return Ok(None);
+                };
+                let vdom = target.vdom;
                 let owner = device.owner();
                 if vdom == VdomName::ROOT || state.client(owner, vdom)?.is_some() || may_add(state, serial, vdom)? {
                     return Ok(None);

@@ -11,7 +11,7 @@
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
 //! - The rules: `admission` and `lobby` (may it come), `contact` (and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
 //!   change of users goes through), `user_calls`, `user_sync`, `channel`; `quota`; what admins do: `realms`,
-//!   `moves`, `configure` (the settings), `people`, `web_app`; `settle` counts once a command is done.
+//!   `moves`, `release_code`, `configure` (the settings), `people`, `web_app`; `settle` counts once a command is done.
 
 mod admin_token;
 mod admission;
@@ -42,6 +42,7 @@ mod quota;
 mod reach;
 mod realm;
 mod realms;
+mod release_code;
 mod replace;
 mod report;
 mod secret_hash;
@@ -87,6 +88,7 @@ pub use muster_proto::UserAttributes;
 pub use people::NamedUser;
 pub use reach::Reach;
 pub use realm::Realm;
+pub use release_code::ReleaseCode;
 pub use secret_hash::SecretHash;
 pub use settings::Settings;
 pub use state::{Needs, State, Stop};
@@ -134,7 +136,8 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     let plan =
         if options.validate_only || options.plan.is_some() { Some(plan_of(state, action, context)?) } else { None };
     let mut result = work_out(state, action, context);
-    if options.plan.as_ref().is_some_and(|expected| plan.as_ref() != Some(expected)) {
+    let is_guess = result.as_ref().is_ok_and(Planned::is_guess);
+    if !is_guess && options.plan.as_ref().is_some_and(|expected| plan.as_ref() != Some(expected)) {
         let message = "what the plan depends on has changed since, or it is a plan of something else";
         result = Err(Refusal::new(Reason::PlanStale, message).into());
     } else if let (Ok(planned), true) = (&mut result, options.validate_only) {
@@ -147,7 +150,7 @@ pub fn plan(state: &mut State, command: &Command, context: &mut Context<'_>) -> 
     {
         planned.realms = state.realms_of(serial);
     }
-    if result.is_ok() && !options.validate_only {
+    if is_guess || result.is_ok() && !options.validate_only {
         state.keep();
     } else {
         state.take_back();
@@ -202,6 +205,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::AddUser(addition) => user_calls::add(state, addition, context),
         Action::UpdateUser(update) => user_calls::update(state, update, context),
         Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
+        Action::BeginUserSync(target) => user_sync::begin(state, *target),
         Action::UsersInSync(target) => user_calls::in_sync(state, *target, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
@@ -236,6 +240,10 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::UpdateAdmission { new, etag } => admission::update(state, new, etag.as_deref(), context),
         Action::ReplaceDevice { old, new } => replace::replace(state, *old, *new, context),
         Action::ResolveClone { serial, key } => clone::resolve(state, *serial, *key, context),
+        Action::CreateReleaseCode { serial, hash, validity } => {
+            release_code::create(state, *serial, *hash, *validity, context)
+        }
+        Action::ClaimDevice { serial, hash, realm } => release_code::claim(state, *serial, *hash, realm, context),
         Action::CreateRealm(new) => realms::create(state, new, context),
         Action::UpdateRealm { realm, change, etag } => realms::update(state, *realm, change, etag.as_deref(), context),
         Action::DeleteRealm { realm, etag } => realms::delete(state, *realm, etag.as_deref(), context),

@@ -92,7 +92,7 @@ fn record(named: &NamedClient, changes: Vec<Change>) -> Record {
 }
 
 /// What became of each auth client, and what changed.
-fn to_realm(
+pub(super) fn to_realm(
     state: &mut State,
     clients: &[NamedClient],
     target: RealmId,

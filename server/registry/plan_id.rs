@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::clone::DeviceKey;
 use super::table::Table;
-use super::{Action, Answer, Context, Device, Planned, Realm, Settings, State};
+use super::{Action, Answer, Context, Device, Planned, Realm, ReleaseCode, Settings, State};
 
 /// New things have these ids and the next ones while a plan is worked out: far beyond those that are given away.
 pub(super) const FIRST_ID: i64 = 1 << 62;
@@ -58,6 +58,7 @@ impl Rows {
         self.before(&state.admission, Clone::clone);
         self.before(&state.lobby, Clone::clone);
         self.before(&state.licenses, Clone::clone);
+        self.before(&state.release_codes, |code: &ReleaseCode| ReleaseCode { failures: 0, ..code.clone() });
         self.before(&state.device_keys, |key: &DeviceKey| (key.key, key.state));
         self.0
     }

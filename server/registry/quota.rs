@@ -20,9 +20,9 @@ pub(super) struct Growth {
     pub(super) register: i64,
 }
 
-/// Refuses if there is no room in the realm, or in the register as a whole, for so many users more.
-pub(super) fn admit(state: &State, realm: RealmId, more: i64) -> Result<(), Stop> {
-    check(state, realm, Growth { realm: more, register: more }, Growth { realm: 0, register: 0 })
+/// Refuses if there is no room in the realm, or in the register as a whole, for one user more, besides `came` ones that are not counted yet.
+pub(super) fn admit(state: &State, realm: RealmId, came: i64) -> Result<(), Stop> {
+    check(state, realm, Growth { realm: 1, register: 1 }, Growth { realm: -came, register: -came })
 }
 
 /// Refuses if what a command did leaves more users than there is room for. `done` is what is in the counts already.
@@ -30,7 +30,8 @@ pub(super) fn admit_done(state: &State, realm: RealmId, done: Growth) -> Result<
     check(state, realm, done, done)
 }
 
-fn check(state: &State, id: RealmId, more: Growth, counted: Growth) -> Result<(), Stop> {
+/// Refuses if there is no room for `more`; `counted` of what the counts say is not to be counted.
+pub(super) fn check(state: &State, id: RealmId, more: Growth, counted: Growth) -> Result<(), Stop> {
     let Some(realm) = state.realm(id)? else { return Ok(()) };
     if more.realm <= 0 && more.register <= 0 {
         return Ok(());
@@ -41,12 +42,12 @@ fn check(state: &State, id: RealmId, more: Growth, counted: Growth) -> Result<()
         && more.realm > 0
         && used + more.realm > limit
     {
-        return Err(of_realm(state, realm, used, limit).into());
+        return Err(of_realm(state, realm, (used, limit), counted).into());
     }
     let Some(limit) = settings.user_quota else { return Ok(()) };
     let used = settings.users - counted.register;
     if more.register > 0 && used + more.register > limit {
-        return Err(of_register(realm, used, limit).into());
+        return Err(of_register(realm, used, limit, used - (realm.users - counted.realm)).into());
     }
     if settings.share_quota || realm.user_quota.is_some() || more.realm <= 0 {
         return Ok(());
@@ -59,18 +60,19 @@ fn check(state: &State, id: RealmId, more: Growth, counted: Growth) -> Result<()
     Ok(())
 }
 
-fn of_realm(state: &State, realm: &Realm, used: i64, limit: i64) -> Refusal {
+fn of_realm(state: &State, realm: &Realm, (used, limit): (i64, i64), counted: Growth) -> Refusal {
     let settings = state.settings();
     let free = match settings.user_quota {
         None => "the register as a whole has no limit".to_owned(),
-        Some(all) => format!("{} of the {all} users of the register are free", (all - settings.users).max(0)),
+        Some(all) => {
+            format!("{} of the {all} users of the register are free", (all - settings.users + counted.register).max(0))
+        }
     };
     let message = format!("realm {} may have {limit} users and has {used}; {free}", realm.name);
     refusal(Reason::RealmQuotaExceeded, message, format!("realms/{}", realm.id.0), (limit, used), String::new())
 }
 
-fn of_register(realm: &Realm, used: i64, limit: i64) -> Refusal {
-    let elsewhere = used - realm.users;
+fn of_register(realm: &Realm, used: i64, limit: i64, elsewhere: i64) -> Refusal {
     let held = if elsewhere > 0 {
         format!("{elsewhere} of them are in realms other than {}", realm.name)
     } else {

@@ -11,8 +11,9 @@ use muster_proto::{RealmName, SerialNumber, Timestamp, UserKey, VdomName, digest
 
 use super::table::Table;
 use super::{
-    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Held, HeldId,
-    HeldOn, License, LobbyEntry, OwnerId, Realm, RealmId, Refusal, Settings, User, UserRef, WebApp, WebAppId,
+    AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
+    Held, HeldId, HeldOn, License, LobbyEntry, OwnerId, Realm, RealmId, Refusal, ReleaseCode, Settings, User, UserRef,
+    WebApp, WebAppId,
 };
 
 /// What the rules know of the register.
@@ -44,6 +45,8 @@ pub struct State {
     pub held: Table<HeldId, Held>,
     /// Licences.
     pub licenses: Table<LicenseNumber, License>,
+    /// Release codes.
+    pub release_codes: Table<DeviceId, ReleaseCode>,
     /// The keys that claim disputed serial numbers.
     pub device_keys: Table<(SerialNumber, [u8; 32]), DeviceKey>,
     /// When devices last called, as the database has it. Never written from here.
@@ -89,6 +92,8 @@ pub struct Needs {
     pub licenses_of: BTreeSet<SerialNumber>,
     /// Devices with all keys that claim their serial numbers.
     pub device_keys: BTreeSet<SerialNumber>,
+    /// Devices whose release codes are asked for.
+    pub release_codes: BTreeSet<DeviceId>,
     /// Devices whose last call is asked for.
     pub last_seen: BTreeSet<SerialNumber>,
 }
@@ -129,6 +134,7 @@ macro_rules! each_table {
         $state.devices.$call();
         $state.device_keys.$call();
         $state.licenses.$call();
+        $state.release_codes.$call();
         $state.clusters.$call();
         $state.auth_clients.$call();
         $state.realms.$call();
@@ -154,6 +160,7 @@ impl State {
     }
 
     /// The settings.
+    #[must_use]
     pub fn settings(&self) -> &Settings {
         // The store always loads them; a register without them has those of a new one.
         self.settings.get(&()).unwrap_or(&Settings::NEW)
@@ -262,6 +269,7 @@ impl State {
     }
 
     /// The admission rules.
+    #[must_use]
     pub fn admission(&self) -> &Admission {
         // The store always loads them; a register without them has none.
         static NONE: Admission = Admission { rules: Vec::new(), tests: Vec::new(), updated_at: None };
@@ -339,6 +347,14 @@ impl State {
         }
         let all = self.licenses.iter().map(|(_, license)| license);
         Ok(all.filter(move |license| license.bound.is_some_and(|(bound, _)| bound == serial)))
+    }
+
+    /// The release code of a device, good or not.
+    pub fn release_code(&self, device: DeviceId) -> Result<Option<&ReleaseCode>, Stop> {
+        if self.release_codes.knows(&device) {
+            return Ok(self.release_codes.get(&device));
+        }
+        Err(Needs { release_codes: [device].into(), ..Needs::default() }.into())
     }
 
     /// The keys that claim a serial number, if there ever was more than one.

@@ -19,6 +19,7 @@ mod realms;
 mod report;
 mod settings;
 mod story;
+mod transfer;
 mod undelete;
 mod web_app;
 
@@ -180,6 +181,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.last_seen.into_iter().for_each(|key| state.last_seen.load(key, None));
     state.whole.device_keys.extend(needs.device_keys);
     needs.licenses.into_iter().for_each(|key| state.licenses.load(key, None));
+    needs.release_codes.into_iter().for_each(|key| state.release_codes.load(key, None));
     state.whole.licenses_of.extend(needs.licenses_of);
     state.whole.quota_realms |= needs.quota_realms;
 }

@@ -211,7 +211,7 @@ fn attach_again(
     state.realm(realm)?;
     let comes = person.as_ref().is_none_or(|person| person.deleted_at.is_some());
     if comes {
-        match quota::admit(state, realm, 1) {
+        match quota::admit(state, realm, 0) {
             Err(Stop::Refused(refusal)) => {
                 return Ok(item(Outcome::Refused, Some(refusal.reason), refusal.message));
             }

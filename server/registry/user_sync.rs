@@ -10,8 +10,8 @@ use super::report::decides;
 use super::user_calls::arrive;
 use super::users::{Respelled, Tally, put, take};
 use super::{
-    Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes, UserItem, held,
-    quota, settle,
+    Action, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes, UserItem,
+    clone, contact, held, lobby, quota, settle,
 };
 
 /// One user of a list.
@@ -78,10 +78,39 @@ fn step<T>(
     result
 }
 
-/// Makes sure that the auth client is there, and may have users.
+/// A device is about to sync users: it may, unless the whole list would be refused.
+pub(super) fn begin(state: &mut State, target: ClientTarget) -> Result<Planned, Stop> {
+    let planned = contact::contact(state, target.serial)?;
+    if let Some(device) = state.device(target.serial)?.filter(|device| device.is_active())
+        && let Some(client) = state.client(device.owner(), target.vdom)?.filter(|client| client.is_active())
+    {
+        quota::may_have_users(state, client)?;
+    }
+    Ok(planned)
+}
+
+/// What may have changed since the sync began, such as the key that is the device's.
+fn pass_again(state: &mut State, target: ClientTarget, context: &mut Context<'_>) -> Result<Option<Record>, Stop> {
+    let action = Action::BeginUserSync(target);
+    let (stopped, record) = match clone::check(state, &action, context)? {
+        clone::Verdict::Held(planned) => (Some(*planned), None),
+        clone::Verdict::Passed(passed) => {
+            (lobby::at_the_door(state, &action, context)?, passed.map(|(record, _)| record))
+        }
+    };
+    // Who waits, and with which key, is noted at the next call: nothing of this one is kept.
+    match stopped.and_then(|planned| planned.refused) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(record),
+    }
+}
+
+/// Makes sure that the device still may come, and that the auth client is there and may have users.
 pub fn open(state: &mut State, target: ClientTarget, context: &mut Context<'_>) -> Result<(Site, Planned), Stop> {
     step(state, context, |state, context| {
+        let record = pass_again(state, target, context)?;
         let (site, mut planned) = arrive(state, target, context)?;
+        planned.records.extend(record);
         if let Some(client) = state.client(site.owner, site.vdom)? {
             quota::may_have_users(state, client)?;
         }

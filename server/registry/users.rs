@@ -189,7 +189,7 @@ fn refer(
         detail = format!("the realm has this person as {}", person.username);
     }
     if !is_there {
-        quota::admit(state, site.realm, tally.people + 1)?;
+        quota::admit(state, site.realm, tally.people)?;
         tally.people += 1;
     }
     // A person whom an admin disabled stays disabled, and so does one who returns.

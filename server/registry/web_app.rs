@@ -115,7 +115,7 @@ fn check_name(state: &State, realm: RealmId, name: &Text) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The first of "MyAuthClient", "MyAuthClient1", ... that is free.
+/// The first of `MyAuthClient`, `MyAuthClient1`, ... that is free.
 fn free_name(state: &State, realm: RealmId) -> Result<Text, Stop> {
     let mut name = DEFAULT_NAME.to_owned();
     for number in 1_u64.. {

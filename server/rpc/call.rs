@@ -216,4 +216,11 @@ impl Call {
         self.trace.handed_over = true;
         Ok(pending.answer().await?)
     }
+
+    /// The same for a command that only begins what the call is for. If it is refused, that ends the call; else the call ends itself.
+    pub(super) async fn begin(&mut self, writer: &Writer, action: Action, options: Options) -> Result<Answer, Failure> {
+        let answer = self.submit(writer, action, options).await?;
+        self.trace.handed_over = false;
+        Ok(answer)
+    }
 }

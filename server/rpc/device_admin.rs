@@ -4,23 +4,28 @@ use std::sync::Arc;
 
 use muster_proto::admin::{DEVICES, PRESENCE, Position, Query, device_name};
 use muster_proto::channel::DebugWish;
+use muster_proto::release_code::{ReleaseCode, validity};
 use muster_proto::v1::device_admin_service_server::DeviceAdminService;
-use muster_proto::{Check, Invalid, Reason, SerialNumber, Text, v1};
+use muster_proto::{Check, Invalid, RealmRef, Reason, SerialNumber, Text, v1};
+use rand::RngExt as _;
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
 use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use super::wire::{self, options};
+use super::wire_admin;
 use super::wire_deleting::{self, verdict};
 use crate::presence::Presence;
-use crate::registry::{Action, AuthClient, Device};
+use crate::registry::{Action, After, AuthClient, Device, SecretHash};
 use crate::store::Reading;
 use crate::writer::Writer;
 
 const LIST: Method = method("DeviceAdminService/ListDevices");
 const GET: Method = method("DeviceAdminService/GetDevice");
 const REPLACE: Method = method("DeviceAdminService/ReplaceDevice");
+const RELEASE: Method = method("DeviceAdminService/CreateReleaseCode");
+const CLAIM: Method = method("DeviceAdminService/ClaimDevice");
 const DELETE: Method = method("DeviceAdminService/DeleteDevice");
 const UNDELETE: Method = method("DeviceAdminService/UndeleteDevice");
 const PURGE: Method = method("DeviceAdminService/PurgeDevice");
@@ -238,5 +243,55 @@ impl DeviceAdminService for DeviceAdmin {
             })
         };
         self.gate.unary(&REPLACE, request, work).await
+    }
+
+    async fn create_release_code(
+        &self,
+        request: Request<v1::CreateReleaseCodeRequest>,
+    ) -> Result<Response<v1::CreateReleaseCodeResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::CreateReleaseCodeRequest| {
+            let serial = device_name(&message.name)?;
+            let mut check = Check::default();
+            let Some(validity) = validity(&mut check, &message) else { return Err(check.invalid().into()) };
+            call.concerns(serial);
+            let code = ReleaseCode::new(rand::rng().random());
+            let action = Action::CreateReleaseCode { serial, hash: SecretHash(code.hash()), validity };
+            let options = options(message.validate_only, &message.plan_id);
+            let answer = call.submit(&self.writer, action, options).await?;
+            let expire_time = match answer.after {
+                After::ReleaseCode(expires_at) => Some(expires_at.into()),
+                _ => None,
+            };
+            Ok(v1::CreateReleaseCodeResponse {
+                operation_id: call.operation().id.to_string(),
+                outcome: answer.outcome.into(),
+                release_code: if message.validate_only { String::new() } else { code.expose() },
+                expire_time,
+                plan_id: wire::plan(&answer),
+            })
+        };
+        self.gate.unary(&RELEASE, request, work).await
+    }
+
+    async fn claim_device(
+        &self,
+        request: Request<v1::ClaimDeviceRequest>,
+    ) -> Result<Response<v1::ClaimDeviceResponse>, Status> {
+        let work = async |call: &mut Call, message: v1::ClaimDeviceRequest| {
+            let mut check = Check::default();
+            let serial = device_name(&message.name).map_err(|invalid| check.absorb(invalid)).ok();
+            let code = message.release_code.parse::<ReleaseCode>();
+            let code = check.take("release_code", Reason::FieldInvalid, code);
+            let realm = check.take("realm", Reason::NameMalformed, message.realm.parse::<RealmRef>());
+            let (Some(serial), Some(code), Some(realm)) = (serial, code, realm) else {
+                return Err(check.invalid().into());
+            };
+            call.concerns(serial);
+            let options = options(message.validate_only, &message.plan_id);
+            let action = Action::ClaimDevice { serial, hash: SecretHash(code.hash()), realm };
+            let answer = call.submit(&self.writer, action, options).await?;
+            Ok(wire_admin::claimed(call.operation().id, &answer))
+        };
+        self.gate.unary(&CLAIM, request, work).await
     }
 }

@@ -271,13 +271,11 @@ enum Position {
 
 fn position(span: Span, entry: &Entry) -> Position {
     match span {
-        Span::Everything => Position::Within,
         Span::AsOf(at) if entry.at <= at => Position::Before,
-        Span::AsOf(_) => Position::Within,
         // What is about no device, or changes no generation, belongs to the one that is current.
         Span::Generations(from, _) if entry.generation <= from => Position::Before,
         Span::Generations(_, Some(to)) if entry.generation > to => Position::Behind,
-        Span::Generations(..) => Position::Within,
+        Span::Everything | Span::AsOf(_) | Span::Generations(..) => Position::Within,
     }
 }
 

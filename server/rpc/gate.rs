@@ -202,8 +202,8 @@ fn admin(token: AdminToken) -> Admin {
 /// Whether a caller may make such a call, or why not.
 fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
     match (audience, caller) {
-        (Audience::AuthClients, Caller::WebApp(_)) => Ok(()),
-        (Audience::Known, Caller::Device(_) | Caller::Relay(_) | Caller::Admin(_))
+        (Audience::AuthClients, Caller::WebApp(_))
+        | (Audience::Known, Caller::Device(_) | Caller::Relay(_) | Caller::Admin(_))
         | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => Ok(()),
         (Audience::Admins(access, extent), Caller::Admin(admin)) => {
             if access == Access::Write && admin.read_only {

@@ -97,6 +97,8 @@ pub const METHODS: &[Method] = &[
     row("CloneService/GetCloneCase", READ_ALL),
     row("CloneService/ResolveCloneCase", WRITE_ALL),
     row("DeviceAdminService/ReplaceDevice", WRITE_ALL),
+    row("DeviceAdminService/CreateReleaseCode", WRITE),
+    row("DeviceAdminService/ClaimDevice", WRITE),
     row("ClusterService/ListClusters", READ_ALL),
     row("ClusterService/GetCluster", READ_ALL),
     row("ClusterService/CreateCluster", WRITE_ALL),

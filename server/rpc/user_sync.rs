@@ -141,6 +141,9 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
         let sync = UserSync::try_from(&begin)?;
         let target = sync.target;
         call.speaks_for(target.serial)?;
+        // A sync is a contact like any other: it passes the same door, before anything is said of the auth client.
+        let door = Options { validate_only: begin.validate_only, plan: None };
+        call.begin(&self.syncs.writer, Action::BeginUserSync(target), door).await?;
         let known = self.syncs.store.device(target.serial).await?;
         let owner = known.as_ref().map(|(device, _)| device.owner()).ok_or(target.serial);
         let run = self.syncs.running.begin((owner, target.vdom), call.operation().id)?;

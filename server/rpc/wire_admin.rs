@@ -98,6 +98,11 @@ pub(super) fn moved(operation: OperationId, answer: &Answer) -> v1::MoveAuthClie
     }
 }
 
+pub(super) fn claimed(operation: OperationId, answer: &Answer) -> v1::ClaimDeviceResponse {
+    let v1::MoveAuthClientsResponse { operation_id, outcome, auth_clients, realm, plan_id } = moved(operation, answer);
+    v1::ClaimDeviceResponse { operation_id, outcome, auth_clients, realm, plan_id }
+}
+
 fn client_item(item: &ClientItem) -> v1::AuthClientOutcome {
     v1::AuthClientOutcome {
         auth_client: format!("authClients/{}", item.client.id.0),

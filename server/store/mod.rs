@@ -74,7 +74,10 @@ pub trait Writing: Send {
     /// Ends the transaction that is open in one commit that survives a power cut. The state has what was staged last of everything but users.
     async fn commit(&mut self, state: &State) -> Result<(), StoreError>;
 
-    /// Ends the transaction that is open without changing anything.
+    /// Ends the transaction that is open without changing anything, because that is what was asked for: nothing failed.
+    async fn withdraw(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Ends the transaction that is open without changing anything, after a failure.
     async fn rollback(&mut self, state: &State) -> Result<(), StoreError>;
 
     /// Some of the users that are on an auth client, of these kinds, in the order of their keys and behind `after`.

@@ -87,7 +87,8 @@ async fn fleet(data: &Path, address: SocketAddr, flags: &str) -> Ran {
     let dir = tempdir().unwrap();
     let (ran, told) = start(&dir, data, address, flags);
     drop(told);
-    within(ran).await
+    // What runs a fleet is large.
+    Box::pin(within(ran)).await
 }
 
 fn assert_held(ran: &Ran) {

@@ -105,7 +105,7 @@ pub(super) async fn run(
     let mut audit = Vec::new();
     for (Submission { operation, command, .. }, result) in batch.iter().zip(&results) {
         let Ok(planned) = result else { continue };
-        if command.options.validate_only {
+        if command.options.validate_only && !planned.is_guess() {
             continue;
         }
         audit.extend(planned.records.iter().map(|record| AuditRow {
@@ -177,7 +177,9 @@ async fn realm_names(
 /// Loads what the commands will certainly look up: a trip to the database for each kind of thing, and not for each command.
 async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut State) -> Result<(), StoreError> {
     let mut needs = Needs::default();
-    batch.iter().for_each(|submission| submission.command.action.foresee(&mut needs));
+    for submission in batch {
+        submission.command.action.foresee(&mut needs);
+    }
     store.load(&needs, state).await?;
     let mut needs = Needs::default();
     for Submission { command, .. } in batch {
@@ -189,7 +191,9 @@ async fn foresee(store: &mut dyn Writing, batch: &[Submission], state: &mut Stat
         store.load(&needs, state).await?;
     }
     let mut needs = Needs::default();
-    batch.iter().for_each(|submission| submission.command.action.foresee_user(state, &mut needs));
+    for submission in batch {
+        submission.command.action.foresee_user(state, &mut needs);
+    }
     if !needs.is_empty() {
         store.load(&needs, state).await?;
     }

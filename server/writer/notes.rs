@@ -135,6 +135,16 @@ fn unplaced(
             into.extend(item.users.iter().map(|user| user_event(operation, None, user, now)));
         }
     }
+    if let Action::BeginUserSync(_) = command.action {
+        // Whoever syncs leaves the terminal event, once the list is worked off.
+        if planned.answer.reason.is_some() {
+            let mut event = event(operation, serial, now);
+            event.message = Cow::Borrowed("the sync of users begins");
+            event.reason = planned.answer.reason;
+            into.push(event);
+        }
+        return;
+    }
     let mut event = terminal(operation, serial, Code::Ok, now);
     event.message = Cow::Owned(summary(&command.action, &planned.answer, validate_only));
     event.reason = planned.answer.reason;
@@ -316,6 +326,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::User(user) => Some(format!("user {}", user.username)),
         After::Imported(items) => Some(format!("{} licences", items.len())),
         After::DeviceKeys(_) => Some("key of the device".to_owned()),
+        After::ReleaseCode(_) => Some("release code".to_owned()),
         After::Finding(finding) => return format!("explained: {}", finding.message),
         After::Cluster(cluster) => Some(format!("cluster {}", cluster.name)),
     };

@@ -131,10 +131,11 @@ pub(super) async fn run(
     let result = work.all().await;
     let Work { store, state, staged, job, .. } = &mut work;
     let keep = matches!(result, Ok(Ok(_))) && *staged && !job.options.validate_only;
-    if keep {
-        store.commit(state).await?;
-    } else {
-        store.rollback(state).await?;
+    match &result {
+        Ok(_) if keep => store.commit(state).await?,
+        // It was refused, or only worked out.
+        Ok(_) => store.withdraw(state).await?,
+        Err(_) => store.rollback(state).await?,
     }
     let device = work.state.devices.get(&work.job.sync.target.serial).map(|device| device.id);
     let next_id = if keep { work.next_id } else { next_id };

@@ -4,8 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Output, Stdio};
 
+use clap::Parser as _;
 use muster_proto::v1::{ClosingReason, Outcome};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -213,4 +217,13 @@ async fn an_interrupt_ends_the_feed_quietly_and_nothing_shown_is_lost() {
     let mut rest = String::new();
     lines.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "");
+}
+
+/// A test, or a program of another, may run commands side by side.
+#[test]
+fn a_command_can_be_moved_between_threads() {
+    fn moves(_: &impl Send) {}
+    let arguments = muster_client::args::Arguments::try_parse_from(["fortigate", "console"]).unwrap();
+    let (mut rng, mut out, mut err) = (StdRng::seed_from_u64(1), Vec::new(), Vec::new());
+    moves(&muster_client::cli::run(arguments, OffsetDateTime::UNIX_EPOCH, &mut rng, &mut out, &mut err));
 }

@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, as the test may")]
 
 mod binary;
+mod console;
 mod failures;
 mod feed;
 mod pki;
 mod server;
+mod sessions;
+mod terminal;
 mod update;
+mod users;
 
 use std::io::Write;
 use std::path::Path;

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crate::users::Register;
 use muster_proto::v1::debug_log_service_server::{DebugLogService, DebugLogServiceServer};
 use muster_proto::v1::device_service_server::{DeviceService, DeviceServiceServer};
 use muster_proto::v1::stream_debug_logs_response::Kind;
@@ -18,7 +20,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -43,6 +45,8 @@ struct State {
     scripts: VecDeque<Script>,
     syncs: Vec<SyncRequest>,
     views: Vec<StreamDebugLogsRequest>,
+    /// The streams that stay open.
+    open: Vec<mpsc::UnboundedSender<Kind>>,
     /// Second handles of the connections, to break them with.
     connections: Vec<std::net::TcpStream>,
 }
@@ -52,12 +56,15 @@ struct State {
 pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    /// The users that it was told of.
+    pub(crate) users: Register,
 }
 
 impl Server {
     pub(crate) async fn start(tls: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let server =
+            Self { address: listener.local_addr().unwrap(), state: Arc::default(), users: Register::default() };
         server.serve(listener, tls);
         server
     }
@@ -106,11 +113,24 @@ impl Server {
         self.state.lock().unwrap().scripts.push_back(Script { messages, end });
     }
 
+    /// Sends a message on every stream that stays open.
+    pub(crate) fn says(&self, message: &Kind) {
+        self.state.lock().unwrap().open.retain(|stream| stream.send(message.clone()).is_ok());
+    }
+
     /// Breaks every connection, as a crash would.
     pub(crate) fn crash(&self) {
         for connection in self.state.lock().unwrap().connections.drain(..) {
             // Some have ended by themselves before.
             let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits for a sync.
+    pub(crate) async fn is_asked(&self) {
+        let mut again = tokio::time::interval(Duration::from_millis(20));
+        while self.syncs().is_empty() {
+            again.tick().await;
         }
     }
 
@@ -145,28 +165,35 @@ impl DeviceService for Server {
         Err(Status::unimplemented("not part of this test"))
     }
 
-    async fn add_user(&self, _: Request<AddUserRequest>) -> Result<Response<AddUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+    async fn add_user(&self, request: Request<AddUserRequest>) -> Result<Response<AddUserResponse>, Status> {
+        self.users.add(request.into_inner()).map(Response::new)
     }
 
-    async fn update_user(&self, _: Request<UpdateUserRequest>) -> Result<Response<UpdateUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+    async fn update_user(&self, request: Request<UpdateUserRequest>) -> Result<Response<UpdateUserResponse>, Status> {
+        self.users.update(request.into_inner()).map(Response::new)
     }
 
     async fn delete_user(
         &self,
-        _: Request<DeviceServiceDeleteUserRequest>,
+        request: Request<DeviceServiceDeleteUserRequest>,
     ) -> Result<Response<DeviceServiceDeleteUserResponse>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+        self.users.delete(request.into_inner()).map(Response::new)
     }
 
     type SyncUsersStream = Pin<Box<dyn Stream<Item = Result<SyncUsersResponse, Status>> + Send>>;
 
     async fn sync_users(
         &self,
-        _: Request<Streaming<SyncUsersRequest>>,
+        request: Request<Streaming<SyncUsersRequest>>,
     ) -> Result<Response<Self::SyncUsersStream>, Status> {
-        Err(Status::unimplemented("not part of this test"))
+        let (answers, stream) = mpsc::channel(8);
+        let (users, up) = (self.users.clone(), request.into_inner());
+        tokio::spawn(async move {
+            if let Err(status) = users.sync(up, &answers).await {
+                answers.send(Err(status)).await.unwrap();
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     type ChannelStream = Pin<Box<dyn Stream<Item = Result<ChannelResponse, Status>> + Send>>;
@@ -194,7 +221,13 @@ impl DebugLogService for Server {
         Ok(Response::new(match script.end {
             End::Ok => Box::pin(messages),
             End::Status(status) => Box::pin(messages.chain(tokio_stream::once(Err(status)))),
-            End::Open => Box::pin(messages.chain(tokio_stream::pending())),
+            End::Open => {
+                let (stream, later) = mpsc::unbounded_channel();
+                self.state.lock().unwrap().open.push(stream);
+                let later =
+                    UnboundedReceiverStream::new(later).map(|kind| Ok(StreamDebugLogsResponse { kind: Some(kind) }));
+                Box::pin(messages.chain(later))
+            }
         }))
     }
 

@@ -89,7 +89,7 @@ fn what_admins_ask_of_a_channel_is_noted_and_changes_nothing_of_the_register() {
     let before = register.values();
     let wish = |level_mask| Action::SetDeviceDebug {
         serial: serial(),
-        wish: DebugWish { components: vec!["fnbamd".to_owned()], level_mask, duration: Duration::from_secs(60) },
+        wish: DebugWish { components: vec!["fnbamd".to_owned()], level_mask, duration: Duration::from_mins(1) },
     };
     for (action, field, after) in [
         (request_sync(), "sync_now", "requested"),

@@ -72,7 +72,7 @@ fn what_a_plan_depends_on_makes_it_stale() {
             register.settings(|it| {
                 it.guard_vdoms = 0;
                 it.guard_vdom_percent = 0;
-            })
+            });
         }),
         // It went and came back.
         (Action::Sync(listed("root b")), |register| {

@@ -1,6 +1,6 @@
 //! Quotas: who may have how many users, and who holds the rest.
 
-use super::super::quota::{admit, may_have_users};
+use super::super::quota::{Growth, check, may_have_users};
 use super::*;
 
 /// A register with these settings, and these realms: (name, quota, users).
@@ -19,7 +19,8 @@ fn register(change: impl FnOnce(&mut Settings), realms: &[(&str, Option<i64>, i6
 }
 
 fn refused(state: &State, realm: i64, more: i64) -> Option<Refusal> {
-    match admit(state, RealmId(realm), more) {
+    let [more, none] = [more, 0].map(|count| Growth { realm: count, register: count });
+    match check(state, RealmId(realm), more, none) {
         Ok(()) => None,
         Err(Stop::Refused(refusal)) => Some(refusal),
         Err(Stop::Missing(needs)) => panic!("{needs:?}"),

@@ -147,7 +147,9 @@ impl Register {
         for (_, client) in state.auth_clients.iter() {
             let mut of_client = [0; 32];
             let mine: Vec<_> = there.iter().filter(|it| it.client == client.id).collect();
-            mine.iter().for_each(|it| toggle(&mut of_client, &digest_of(&it.attributes)));
+            for it in &mine {
+                toggle(&mut of_client, &digest_of(&it.attributes));
+            }
             assert_eq!((client.users, client.users_digest), (i64::try_from(mine.len()).unwrap(), of_client));
             assert!(client.is_active() || mine.is_empty());
         }
@@ -379,7 +381,7 @@ fn only_what_is_overdue_is_purged_by_itself() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Do(Command),
+    Do(Box<Command>),
     Add(&'static str, &'static str),
     Wait(i64),
 }
@@ -400,7 +402,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
     ];
     let action = (action, prop::bool::weighted(0.1)).prop_map(|(action, validate_only)| {
-        Step::Do(Command { action, options: Options { validate_only, plan: None } })
+        Step::Do(Box::new(Command { action, options: Options { validate_only, plan: None } }))
     });
     prop_oneof![
         8 => action,
@@ -414,7 +416,7 @@ fn after(steps: &[Step], mut check: impl FnMut(&Register)) -> Register {
     let mut register = Register::with_users("root a b", "ann bob");
     for step in steps {
         match step {
-            Step::Do(command) => drop(register.plan(command.clone())),
+            Step::Do(command) => drop(register.plan(Command::clone(command))),
             Step::Add(vdom, user) => register.add(vdom, user),
             // The clock may stand still, too: the next command comes at the time of the one before.
             Step::Wait(0) => register.now -= 1,

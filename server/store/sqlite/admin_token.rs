@@ -46,7 +46,7 @@ impl Entity for AdminToken {
             id: AdminTokenId(row.try_get(0)?),
             hash: SecretHash(optional_hash(row, 1, "admin_token", "hash")?.ok_or_else(missing)?),
             display_name: parse::<Text>(row, 2, "admin_token", "display_name")?,
-            reach: reach(row, 3)?,
+            reach: reach(row, 3, "admin_token")?,
             read_only: row.try_get(4)?,
             request_id: request_id.unwrap_or_default().parse().unwrap_or_default(),
             created_by: row.try_get::<&str, _>(6)?.into(),
@@ -57,10 +57,11 @@ impl Entity for AdminToken {
     }
 }
 
-fn reach(row: &SqliteRow, index: usize) -> Result<Reach, StoreError> {
+/// The realms that somebody reaches into.
+pub(super) fn reach(row: &SqliteRow, index: usize, table: &'static str) -> Result<Reach, StoreError> {
     let Some(text) = row.try_get::<Option<&str>, _>(index)? else { return Ok(Reach::Everything) };
     let ids: Vec<i64> = serde_json::from_str(text).map_err(|_| StoreError::Inconsistent {
-        table: "admin_token",
+        table,
         column: "realms",
         value: text.to_owned(),
     })?;

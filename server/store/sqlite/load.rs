@@ -2,6 +2,7 @@
 
 use muster_proto::{SerialNumber, Timestamp, UserKey};
 use sqlx::AssertSqlSafe;
+use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
@@ -9,7 +10,7 @@ use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
     AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, License, LobbyEntry, Needs, OwnerId, Realm,
-    Settings, State, User, UserRef, WebApp,
+    ReleaseCode, Settings, State, User, UserRef, WebApp,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -152,7 +153,7 @@ impl SqliteWriting {
             match self.recent.recall(serial) {
                 Memory::New => state.devices.load(*serial, None),
                 Memory::Faded => faded.push(*serial),
-                Memory::Fresh(device) => state.devices.load(*serial, Some(device)),
+                Memory::Fresh(device) => state.devices.load(*serial, Some(*device)),
             }
         }
         if faded.is_empty() {
@@ -163,13 +164,15 @@ impl SqliteWriting {
             self.recent.note(&device);
             state.devices.load(device.serial, Some(device));
         }
-        faded.into_iter().for_each(|serial| state.devices.load(serial, None));
+        for serial in faded {
+            state.devices.load(serial, None);
+        }
         Ok(())
     }
 
     async fn load_clusters(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let ids: Vec<i64> = needs.clusters.iter().map(|id| id.0).collect();
-        for row in self.select::<Cluster, _>("id", &ids, |query, id| query.bind(id)).await? {
+        for row in self.select::<Cluster, _>("id", &ids, Query::bind).await? {
             let mut cluster = Cluster::read(&row)?;
             let text = format!("SELECT {} FROM device WHERE cluster_id = ? ORDER BY serial", Device::columns());
             let members = sqlx::query(AssertSqlSafe(text)).bind(cluster.id.0).fetch_all(&mut self.connection).await?;
@@ -189,7 +192,7 @@ impl SqliteWriting {
 
     async fn load_auth_clients(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let owners: Vec<i64> = needs.owners.iter().map(|owner| owner.0).collect();
-        for row in self.select::<AuthClient, _>("owner_id", &owners, |query, id| query.bind(id)).await? {
+        for row in self.select::<AuthClient, _>("owner_id", &owners, Query::bind).await? {
             let client = AuthClient::read(&row)?;
             state.auth_clients.load((client.owner, client.vdom), Some(client));
         }
@@ -200,13 +203,13 @@ impl SqliteWriting {
     async fn load_realms(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let mut unknown = Vec::new();
         for id in &needs.realms {
-            match self.recent.realm(id) {
+            match self.recent.realm(*id) {
                 Some(realm) => state.realms.load(*id, Some(realm)),
                 None => unknown.push(id.0),
             }
         }
         let names: Vec<_> = needs.realm_names.iter().collect();
-        let mut rows = self.select::<Realm, _>("id", &unknown, |query, id| query.bind(id)).await?;
+        let mut rows = self.select::<Realm, _>("id", &unknown, Query::bind).await?;
         rows.extend(self.select::<Realm, _>("name", &names, |query, name| query.bind(name.as_str())).await?);
         if needs.quota_realms && !state.whole.quota_realms {
             let text = format!("SELECT {} FROM realm WHERE user_quota IS NOT NULL", Realm::columns());
@@ -242,6 +245,12 @@ impl SqliteWriting {
         }
         needs.licenses.iter().for_each(|number| state.licenses.load(number.clone(), None));
         state.whole.licenses_of.extend(&needs.licenses_of);
+        let devices: Vec<i64> = needs.release_codes.iter().map(|device| device.0).collect();
+        for row in self.select::<ReleaseCode, _>("id", &devices, |query, id| query.bind(id)).await? {
+            let code = ReleaseCode::read(&row)?;
+            state.release_codes.load(code.device, Some(code));
+        }
+        needs.release_codes.iter().for_each(|device| state.release_codes.load(*device, None));
         for serial in &needs.last_seen {
             let text = "SELECT last_seen_at FROM device WHERE serial = ?";
             let found = sqlx::query_scalar(text).bind(serial.as_str()).fetch_optional(&mut self.connection).await?;
@@ -261,10 +270,9 @@ impl SqliteWriting {
         }
         let owners = self.recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
         let owners: Vec<i64> = owners.map(|owner| owner.0).collect();
-        let mut rows =
-            self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, |query, id| query.bind(id)).await?;
+        let mut rows = self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, Query::bind).await?;
         let ids: Vec<i64> = needs.held_ids.iter().map(|id| id.0).collect();
-        rows.extend(self.select::<Held, _>("id", &ids, |query, id| query.bind(id)).await?);
+        rows.extend(self.select::<Held, _>("id", &ids, Query::bind).await?);
         for row in rows {
             let held = Held::read(&row)?;
             state.held.load(held.id, Some(held));

@@ -15,6 +15,7 @@ mod read_admin;
 mod read_audit;
 mod realm;
 mod recent;
+mod release_code;
 mod text;
 mod user;
 mod web_app;
@@ -123,6 +124,7 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.write(state.devices.changed());
     writes.write(state.device_keys.changed());
     writes.write(state.licenses.changed());
+    writes.write(state.release_codes.changed());
     writes.write(state.auth_clients.changed());
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());
@@ -208,6 +210,15 @@ impl Writing for SqliteWriting {
             return Err(error.into());
         }
         self.recent.note_all(state);
+        Ok(())
+    }
+
+    async fn withdraw(&mut self, state: &State) -> Result<(), StoreError> {
+        if sqlx::query("ROLLBACK").execute(&mut self.connection).await.is_ok() {
+            self.recent.forget_changed(state);
+        } else {
+            self.recent.doubt(state);
+        }
         Ok(())
     }
 

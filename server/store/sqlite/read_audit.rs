@@ -1,5 +1,7 @@
 //! Reads of the audit log.
 
+use std::fmt::Write as _;
+
 use muster_proto::Timestamp;
 use muster_proto::explain::AuditQuery;
 use serde::Deserialize;
@@ -92,13 +94,14 @@ impl SqliteReading {
             } else {
                 ""
             };
-            clause.push_str(&format!(
+            let _ = write!(
+                clause,
                 " AND EXISTS (SELECT 1 FROM json_each(audit.changes) WHERE (value ->> 'vdom' = ?1 OR (value ->> 'vdom' IS NULL \
                     AND (audit.about = {} OR value ->> 'field' IN ({SHARED})))){of_user})",
                 story.client.unwrap_or(-1)
-            ));
+            );
         }
-        clause.push_str(&format!(" AND audit.id > {} AND audit.at >= {}", story.after, story.since.micros()));
+        let _ = write!(clause, " AND audit.id > {} AND audit.at >= {}", story.after, story.since.micros());
         let direction = if story.latest { "DESC" } else { "ASC" };
         let text = format!(
             "SELECT {COLUMNS}, count(*) OVER () FROM audit WHERE {clause} ORDER BY audit.id {direction} LIMIT {}",

@@ -35,7 +35,7 @@ pub(super) enum Memory {
     /// It is in the database, and must be read.
     Faded,
     /// It is in the database, as it is here.
-    Fresh(Device),
+    Fresh(Box<Device>),
 }
 
 impl Recent {
@@ -55,15 +55,15 @@ impl Recent {
     /// What is remembered of a device.
     pub(super) fn recall(&mut self, serial: &SerialNumber) -> Memory {
         match self.devices.get(serial) {
-            Some(device) => Memory::Fresh(device.clone()),
+            Some(device) => Memory::Fresh(Box::new(device.clone())),
             None if self.known.contains(serial) => Memory::Faded,
             None => Memory::New,
         }
     }
 
     /// A realm, if it is remembered.
-    pub(super) fn realm(&mut self, id: &RealmId) -> Option<Realm> {
-        self.realms.get(id).cloned()
+    pub(super) fn realm(&mut self, id: RealmId) -> Option<Realm> {
+        self.realms.get(&id).cloned()
     }
 
     /// The settings, if they are remembered.
@@ -132,6 +132,23 @@ impl Recent {
         if let Some(owners) = &mut self.held {
             // One of whom nothing is held any more costs a query, and no more.
             owners.extend(state.held.changed().filter(|held| held.state.stands()).map(|held| held.on.owner()));
+        }
+    }
+
+    /// Forgets what was changed and then deliberately not kept: it may have been read again meanwhile. Everything else is as it was.
+    pub(super) fn forget_changed(&mut self, state: &State) {
+        for device in state.devices.changed().chain(state.devices.removed()) {
+            self.devices.pop(&device.serial);
+        }
+        state.realms.changed().for_each(|realm| drop(self.realms.pop(&realm.id)));
+        if state.settings.changed().next().is_some() {
+            self.settings = None;
+        }
+        if state.admission.changed().next().is_some() {
+            self.admission = None;
+        }
+        if state.held.changed().next().is_some() {
+            self.held = None;
         }
     }
 

@@ -1,36 +1,40 @@
-//! What `execute fortitoken-cloud update` does: one idempotent sync, repeated while that may help.
+//! One call to the service, repeated while that may help.
 
 use std::time::Duration;
 
-use muster_proto::v1;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use crate::backoff::Backoff;
 use crate::connect::Dialer;
-use crate::device::Device;
 use crate::failure::CallError;
 
 const TRIES: u32 = 5;
 
-/// Sends the full VDOM list of a box. What may pass is tried again, up to `limit` over all; `note` hears of it, with the wait.
+/// The client of the service that devices call.
+pub type Client = DeviceServiceClient<Channel>;
+
+/// Makes a call. Each is idempotent, so that what may pass is tried again, up to `limit` over all; `note` hears of it, with the wait.
 ///
 /// A first connection that fails is reported at once: the user may have mistyped the address. Once the server has answered, even its
 /// restart is waited for.
-pub async fn update(
+pub async fn call<M: Clone, T>(
     dialer: &Dialer,
-    device: &Device,
+    request: &M,
     limit: Duration,
     rng: &mut impl Rng,
     mut note: impl FnMut(&CallError, Duration),
-) -> Result<v1::SyncResponse, CallError> {
+    mut method: impl AsyncFnMut(Client, Request<M>) -> Result<Response<T>, Status>,
+) -> Result<T, CallError> {
     let deadline = Instant::now() + limit;
     let mut backoff = Backoff::default();
     let mut reached = false;
     for tries_left in (0..TRIES).rev() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match timeout(left, sync(dialer, device, left)).await {
+        let error = match timeout(left, once(dialer, request, left, &mut method)).await {
             Ok(Ok(answer)) => return Ok(answer),
             // Both ends keep the deadline; it does not matter whose clock is first.
             Ok(Err(CallError::Lost(_))) if Instant::now() >= deadline => return Err(CallError::NoAnswer(limit)),
@@ -49,11 +53,16 @@ pub async fn update(
     Err(CallError::NoAnswer(limit))
 }
 
-async fn sync(dialer: &Dialer, device: &Device, left: Duration) -> Result<v1::SyncResponse, CallError> {
+async fn once<M: Clone, T>(
+    dialer: &Dialer,
+    request: &M,
+    left: Duration,
+    method: &mut impl AsyncFnMut(Client, Request<M>) -> Result<Response<T>, Status>,
+) -> Result<T, CallError> {
     let connection = dialer.connect(left).await?;
-    let mut request = tonic::Request::new(device.sync_request());
+    let mut request = Request::new(request.clone());
     request.set_timeout(left);
-    match DeviceServiceClient::new(connection.channel.clone()).sync(request).await {
+    match method(DeviceServiceClient::new(connection.channel.clone()), request).await {
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) => Err(CallError::of(&connection, &status)),
     }

@@ -1,0 +1,300 @@
+//! The console: lines go into the session, and what the session wants done is done here.
+
+use std::fs;
+use std::future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use muster_proto::printable;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use time::OffsetDateTime;
+
+use crate::cli::Exit;
+use crate::cloud::Cloud;
+use crate::conf::users::CloudUser;
+use crate::device::Device;
+use crate::device_dir::{DeviceDir, DirError};
+use crate::render;
+use crate::shell::answers::Refused;
+use crate::shell::editor::Typed;
+use crate::shell::effect::{Effect, Moment, Step, Users};
+use crate::shell::roster::{self, Roster};
+use crate::shell::screen::Screen;
+use crate::shell::session::Session;
+use crate::shell::source::Source;
+use crate::shell::watch::{Switches, Watch};
+
+/// Knows how to reach the service as a box; asked anew for each call, because a command may have changed where it is.
+pub type Reach<'a> = &'a (dyn Fn(&Device) -> anyhow::Result<Cloud> + Sync);
+
+/// A session with all that it needs of the world.
+pub struct Console<'a> {
+    dir: &'a DeviceDir,
+    reach: Reach<'a>,
+    clock: fn() -> OffsetDateTime,
+    screen: Screen,
+    rng: StdRng,
+    session: Session,
+    switches: Switches,
+    watch: Option<Watch>,
+    /// How often debug messages had been asked for when the feed was opened.
+    asked: u64,
+    /// What the last dry run said would be done.
+    plan: Option<String>,
+    /// How the worst command ended.
+    exit: Exit,
+}
+
+impl std::fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Console<'a> {
+    /// A console at the first prompt of a box.
+    pub fn new(
+        dir: &'a DeviceDir,
+        reach: Reach<'a>,
+        clock: fn() -> OffsetDateTime,
+        screen: Screen,
+        rng: &mut impl rand::Rng,
+    ) -> Self {
+        Self {
+            dir,
+            reach,
+            clock,
+            screen,
+            rng: StdRng::from_rng(rng),
+            session: Session::default(),
+            switches: Arc::default(),
+            watch: None,
+            asked: 0,
+            plan: None,
+            exit: Exit::Done,
+        }
+    }
+
+    /// Runs lines until there are no more, or one of them ends the session. With `stay` the end of the lines is not the end: what comes of the
+    /// debug switches is shown until their time is over.
+    pub async fn run(mut self, mut source: Source, stay: bool) -> anyhow::Result<Exit> {
+        loop {
+            let device = self.dir.load()?;
+            source.ask(&self.session.prompt(&device), || self.session.guide(&device), &self.screen)?;
+            let typed = loop {
+                tokio::select! {
+                    biased;
+                    typed = source.answer(&self.screen) => break typed?,
+                    () = debugs_end(&self.session, self.clock) => self.expire()?,
+                }
+            };
+            match typed {
+                Typed::Line(line) => {
+                    if self.line(&line).await? {
+                        return Ok(self.exit);
+                    }
+                }
+                Typed::Interrupted => self.session.interrupt(),
+                Typed::Closed => break,
+            }
+        }
+        if let Some(text) = self.session.finish() {
+            self.screen.print(&text)?;
+            self.ends(Exit::Usage);
+        }
+        while stay && self.session.debug.is_printing() {
+            debugs_end(&self.session, self.clock).await;
+            self.expire()?;
+        }
+        Ok(self.exit)
+    }
+
+    /// Runs one line, and says whether it ended the session.
+    async fn line(&mut self, line: &str) -> anyhow::Result<bool> {
+        let moment = Moment { now: (self.clock)(), salt: self.rng.random() };
+        let session = &mut self.session;
+        let step = self.dir.edit(|device| Ok::<_, DirError>(session.step(line, device, &moment)))?;
+        self.follow(step).await
+    }
+
+    /// Shows what a step said, and does what it wants done.
+    async fn follow(&mut self, step: Step) -> anyhow::Result<bool> {
+        let filter = step.filter.clone();
+        let mut held = Vec::new();
+        if filter.is_some() {
+            held.extend_from_slice(step.output.as_bytes());
+        } else {
+            self.screen.print(&step.output)?;
+        }
+        if step.refused.is_some() {
+            self.ends(Exit::Failed);
+        }
+        self.switch().await?;
+        let mut steps = vec![step];
+        while let Some(step) = steps.pop() {
+            for effect in step.effects {
+                match effect {
+                    Effect::Close => return Ok(true),
+                    Effect::Restore(path) => steps.extend(self.restore(&path)?),
+                    effect => {
+                        let exit = tokio::select! {
+                            exit = perform(&effect, self.dir, self.reach, &self.session, (&mut self.plan, &mut self.rng), &self.screen, filter.is_some().then_some(&mut held)) => exit?,
+                            interrupted = tokio::signal::ctrl_c() => {
+                                interrupted?;
+                                self.screen.print("^C\n")?;
+                                Exit::Failed
+                            }
+                        };
+                        self.ends(exit);
+                    }
+                }
+            }
+        }
+        if let Some(filter) = filter {
+            self.screen.print(&filter.apply(&String::from_utf8_lossy(&held)))?;
+        }
+        Ok(false)
+    }
+
+    /// Opens or closes the feed, as the switches of the session say.
+    async fn switch(&mut self) -> anyhow::Result<()> {
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = self.session.debug.clone();
+        let asked_again = self.asked != self.session.debug.asked();
+        self.asked = self.session.debug.asked();
+        if !self.session.debug.is_printing() || (asked_again && self.watch.as_ref().is_some_and(Watch::is_over)) {
+            self.watch = None;
+        }
+        if self.session.debug.is_printing() && self.watch.is_none() {
+            let device = self.dir.load()?;
+            let cloud = (self.reach)(&device)?;
+            let rng = StdRng::from_rng(&mut self.rng);
+            let shown = (self.screen.clone(), Arc::clone(&self.switches));
+            let opening = Watch::open(cloud.dialer, device.serial, cloud.timeout, shown, rng);
+            self.watch = tokio::select! {
+                watch = opening => Some(watch),
+                interrupted = tokio::signal::ctrl_c() => { interrupted?; None }
+            };
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) -> anyhow::Result<()> {
+        if self.session.debug.expire((self.clock)()) {
+            *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = self.session.debug.clone();
+            self.watch = None;
+            self.screen.print(&format!("{}\n", render::note("debug is off again: its duration is over")))?;
+        }
+        Ok(())
+    }
+
+    /// `execute restore config`: reads the file, and takes it in.
+    fn restore(&mut self, path: &str) -> anyhow::Result<Option<Step>> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let text = format!("{}\nfix: could not read {}: {error}\n", render::COMMAND_FAIL, printable(path));
+                self.screen.print(&text)?;
+                self.ends(Exit::Failed);
+                return Ok(None);
+            }
+        };
+        let session = &mut self.session;
+        let step = self.dir.edit(|device| Ok::<_, DirError>(session.restore(&text, device)))?;
+        self.screen.print(&step.output)?;
+        if step.refused.is_some() {
+            self.ends(Exit::Failed);
+        }
+        Ok(Some(step))
+    }
+
+    fn ends(&mut self, exit: Exit) {
+        self.exit = self.exit.max(exit);
+    }
+}
+
+/// Does what a session wants done outside. What it shows goes to the screen, or is held for a filter.
+pub async fn perform(
+    effect: &Effect,
+    dir: &DeviceDir,
+    reach: Reach<'_>,
+    session: &Session,
+    (plan, rng): (&mut Option<String>, &mut StdRng),
+    screen: &Screen,
+    held: Option<&mut Vec<u8>>,
+) -> anyhow::Result<Exit> {
+    let device = dir.load()?;
+    let mut cloud = reach(&device)?;
+    cloud.forced_http = session.forced_http;
+    let mut shown = screen.clone();
+    match held {
+        Some(held) => {
+            let exit = talk(effect, dir, &cloud, &device, plan, rng, (held, &mut shown)).await?;
+            Ok(exit)
+        }
+        None => talk(effect, dir, &cloud, &device, plan, rng, (&mut screen.clone(), &mut shown)).await,
+    }
+}
+
+/// Carries out an effect: what FortiOS prints goes to the first writer, the explanations to the second.
+pub async fn talk(
+    effect: &Effect,
+    dir: &DeviceDir,
+    cloud: &Cloud,
+    device: &Device,
+    plan: &mut Option<String>,
+    rng: &mut impl rand::Rng,
+    (out, err): (&mut impl std::io::Write, &mut impl std::io::Write),
+) -> anyhow::Result<Exit> {
+    Ok(match effect {
+        Effect::Update(how) => cloud.update(device, *how, plan, rng, (out, err)).await?,
+        Effect::ShowService => cloud.show_service(device, rng, (out, err)).await?,
+        Effect::ShowServer => cloud.show_server((out, err)).await?,
+        Effect::Backup(path, text) => match fs::write(path, text) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                writeln!(out, "{}", render::COMMAND_FAIL)?;
+                writeln!(err, "fix: could not write {}: {error}", printable(path))?;
+                Exit::Failed
+            }
+        },
+        Effect::Users(changes) => cloud.users(device, changes, rng, (out, err)).await?,
+        Effect::SyncUsers(which, how) => {
+            let roster = Roster::new(dir, device);
+            let exit = cloud.sync_users(device, &roster, (*which, *how), rng, (out, err)).await?;
+            if *which == Users::Local || exit == Exit::Unreachable || roster.unread.is_empty() {
+                return Ok(exit);
+            }
+            // What a directory would say is not known: nobody of it was removed.
+            render::lines(
+                out,
+                roster.unread().map(|line| format!("{line}; nobody of a directory of this VDOM was sent or removed")),
+            )?;
+            exit.max(Exit::Failed)
+        }
+        Effect::DeleteUser(user, vdom) => cloud.delete_user(device, (user, *vdom), rng, (out, err)).await?,
+        Effect::ShowUsers(one) => {
+            let roster = Roster::new(dir, device);
+            let is_it =
+                |user: &&CloudUser| one.as_ref().is_none_or(|(name, vdom)| user.key() == (*vdom, name.as_str()));
+            let shown: Vec<_> = roster.users.iter().filter(is_it).map(roster::line).collect();
+            render::lines(out, &shown)?;
+            let missing = one.is_some() && shown.is_empty();
+            if missing {
+                writeln!(out, "{}", Refused::NoEntry)?;
+            }
+            let unread = one.is_none() || missing;
+            render::lines(out, roster.unread().filter(|_| unread))?;
+            if missing || (unread && !roster.unread.is_empty()) { Exit::Failed } else { Exit::Done }
+        }
+        Effect::Restore(_) | Effect::Close => Exit::Done,
+    })
+}
+
+/// Waits until the debugs of a session end by themselves; for ever if they do not.
+async fn debugs_end(session: &Session, clock: fn() -> OffsetDateTime) {
+    match session.debug.ends() {
+        Some(ends) => tokio::time::sleep(Duration::try_from(ends - clock()).unwrap_or_default()).await,
+        None => future::pending().await,
+    }
+}

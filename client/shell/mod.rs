@@ -1,0 +1,23 @@
+//! The FortiOS command line of a box: a table of commands, a session that is pure, and the console around it.
+
+#[cfg(test)]
+mod abbreviations;
+pub mod answers;
+pub mod commands;
+mod config_mode;
+pub mod console;
+pub mod debug;
+pub mod editor;
+pub mod effect;
+mod execute;
+pub mod filter;
+pub mod grammar;
+pub mod guide;
+pub mod roster;
+pub mod screen;
+pub mod session;
+mod show;
+pub mod source;
+#[cfg(test)]
+mod transcripts;
+pub mod watch;
