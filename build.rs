@@ -25,6 +25,7 @@ const PROTO_FILES: &[&str] = &[
     "muster/v1/settings_service.proto",
     "muster/v1/user_service.proto",
     "muster/v1/admin_token_service.proto",
+    "muster/v1/web_app_service.proto",
     "muster/v1/lobby_service.proto",
     "muster/v1/admission_rule_service.proto",
     "muster/v1/held_removal_service.proto",

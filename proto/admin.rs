@@ -104,6 +104,9 @@ pub fn lobby_name(name: &str) -> Result<SerialNumber, Invalid> {
 pub const CLONE_CASES: Listing = Listing { filter_fields: &["serial_number"], order_keys: &["serial_number"] };
 /// The list of admin tokens.
 pub const ADMIN_TOKENS: Listing = Listing { filter_fields: &["display_name"], order_keys: &["display_name"] };
+/// The list of Web apps.
+pub const WEB_APPS: Listing =
+    Listing { filter_fields: &["display_name", "client_id", "realm"], order_keys: &["display_name"] };
 /// The list of licences.
 pub const LICENSES: Listing =
     Listing { filter_fields: &["number", "model", "realm", "serial_number"], order_keys: &["number"] };

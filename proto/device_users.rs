@@ -1,6 +1,7 @@
 //! The calls of `DeviceService` about users, parsed.
 
 use crate::user::UserFieldError;
+use crate::web_app::web_app_target;
 use crate::{Check, Email, Invalid, MobileNumber, Reason, SerialNumber, UserKind, Username, VdomName, v1};
 
 /// The auth client that a call is about.
@@ -10,6 +11,21 @@ pub struct ClientTarget {
     pub serial: SerialNumber,
     /// The VDOM.
     pub vdom: VdomName,
+}
+
+/// Whose user a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UserTarget {
+    /// That of a VDOM.
+    FortiProduct(ClientTarget),
+    /// That of a Web app, by its id; `None` for the one that calls.
+    WebApp(Option<i64>),
+}
+
+impl From<ClientTarget> for UserTarget {
+    fn from(target: ClientTarget) -> Self {
+        Self::FortiProduct(target)
+    }
 }
 
 /// What an auth client says of a user.
@@ -31,7 +47,7 @@ pub struct UserAttributes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserAddition {
     /// The auth client.
-    pub target: ClientTarget,
+    pub target: UserTarget,
     /// The user.
     pub user: UserAttributes,
 }
@@ -52,7 +68,7 @@ pub enum NewMobile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserUpdate {
     /// The auth client.
-    pub target: ClientTarget,
+    pub target: UserTarget,
     /// The user, by its name there.
     pub username: Username,
     /// The new e-mail address.
@@ -69,7 +85,7 @@ pub struct UserUpdate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserDeletion {
     /// The auth client.
-    pub target: ClientTarget,
+    pub target: UserTarget,
     /// The user, by its name there.
     pub username: Username,
 }
@@ -90,6 +106,23 @@ impl ClientTarget {
             check.take("target.forti_product.vdom", Reason::VdomNameMalformed, product.vdom.parse())
         };
         Some(Self { serial: serial?, vdom: vdom? })
+    }
+}
+
+impl UserTarget {
+    /// Reads the target of a call about one user, or notes what is wrong with it.
+    pub fn parse(check: &mut Check, wire: Option<&v1::AuthClientTarget>) -> Option<Self> {
+        if let Some(v1::auth_client_target::Target::WebApp(name)) = wire.and_then(|wire| wire.target.as_ref()) {
+            return web_app_target(check, name);
+        }
+        ClientTarget::parse(check, wire).map(Self::FortiProduct)
+    }
+
+    /// Notes that the users of a Web app are all of one kind.
+    fn check_kind(self, check: &mut Check, field: &str, kind: UserKind) {
+        if matches!(self, Self::WebApp(_)) && kind != UserKind::Local {
+            check.refuse(field, Reason::FieldInvalid, "must be USER_KIND_LOCAL on a Web app");
+        }
     }
 }
 
@@ -138,13 +171,16 @@ impl TryFrom<&v1::AddUserRequest> for UserAddition {
 
     fn try_from(wire: &v1::AddUserRequest) -> Result<Self, Invalid> {
         let mut check = Check::default();
-        let target = ClientTarget::parse(&mut check, wire.target.as_ref());
+        let target = UserTarget::parse(&mut check, wire.target.as_ref());
         let nobody = v1::UserAttributes::default();
         let user = wire.user.as_ref().unwrap_or(&nobody);
         let username = check.take("user.username", Reason::UsernameMalformed, user.username.parse());
         let email = email(&mut check, "user.email", &user.email);
         let mobile = mobile(&mut check, "user.mobile_number", &user.mobile_number);
         let kind = check.take("user.kind", Reason::FieldInvalid, kind(user.kind));
+        if let (Some(target), Some(kind)) = (target, kind) {
+            target.check_kind(&mut check, "user.kind", kind);
+        }
         match (target, username, email, kind) {
             (Some(target), Some(username), Some(email), Some(kind)) if check.is_clean() => {
                 let mobile = if let NewMobile::Is(mobile) = mobile { Some(mobile) } else { None };
@@ -161,12 +197,15 @@ impl TryFrom<&v1::UpdateUserRequest> for UserUpdate {
 
     fn try_from(wire: &v1::UpdateUserRequest) -> Result<Self, Invalid> {
         let mut check = Check::default();
-        let target = ClientTarget::parse(&mut check, wire.target.as_ref());
+        let target = UserTarget::parse(&mut check, wire.target.as_ref());
         let username = check.take("username", Reason::UsernameMalformed, wire.username.parse());
         let email = wire.email.as_ref().and_then(|text| email(&mut check, "email", text));
         let mobile = wire.mobile_number.as_ref();
         let mobile = mobile.map(|text| self::mobile(&mut check, "mobile_number", text)).unwrap_or_default();
         let kind = wire.kind.and_then(|wire| check.take("kind", Reason::FieldInvalid, kind(wire)));
+        if let (Some(target), Some(kind)) = (target, kind) {
+            target.check_kind(&mut check, "kind", kind);
+        }
         match (target, username) {
             (Some(target), Some(username)) if check.is_clean() => {
                 Ok(Self { target, username, email, mobile, kind, active: wire.active })
@@ -181,7 +220,7 @@ impl TryFrom<&v1::DeviceServiceDeleteUserRequest> for UserDeletion {
 
     fn try_from(wire: &v1::DeviceServiceDeleteUserRequest) -> Result<Self, Invalid> {
         let mut check = Check::default();
-        let target = ClientTarget::parse(&mut check, wire.target.as_ref());
+        let target = UserTarget::parse(&mut check, wire.target.as_ref());
         let username = check.take("username", Reason::UsernameMalformed, wire.username.parse());
         match (target, username) {
             (Some(target), Some(username)) => Ok(Self { target, username }),
@@ -224,8 +263,29 @@ mod tests {
             ..Default::default()
         };
         let update = UserUpdate::try_from(&wire).unwrap();
-        assert_eq!((update.target.vdom, update.email, update.mobile), (VdomName::ROOT, None, NewMobile::Gone));
+        let serial = "FG101FTK19002788".parse().unwrap();
+        assert_eq!(update.target, ClientTarget { serial, vdom: VdomName::ROOT }.into());
+        assert_eq!((update.email, update.mobile), (None, NewMobile::Gone));
         let emptied = v1::UpdateUserRequest { email: Some(String::new()), ..wire };
         assert_eq!(UserUpdate::try_from(&emptied).unwrap_err().reason(), Reason::UserEmailMissing);
+    }
+
+    #[test]
+    fn the_users_of_a_web_app_are_local() {
+        let of =
+            |name: &str| v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::WebApp(name.to_owned())) };
+        let user = v1::UserAttributes {
+            username: "alice".to_owned(),
+            email: "alice@example.com".to_owned(),
+            ..Default::default()
+        };
+        let wire = v1::AddUserRequest { target: Some(of("")), user: Some(user), ..Default::default() };
+        assert_eq!(UserAddition::try_from(&wire).unwrap().target, UserTarget::WebApp(None));
+        let mut remote = v1::AddUserRequest { target: Some(of("webApps/7")), ..wire };
+        assert_eq!(UserAddition::try_from(&remote).unwrap().target, UserTarget::WebApp(Some(7)));
+        remote.user.as_mut().unwrap().kind = v1::UserKind::Remote.into();
+        assert_eq!(UserAddition::try_from(&remote).unwrap_err().violations()[0].field, "user.kind");
+        let other = v1::AddUserRequest { target: Some(of("realms/7")), ..remote };
+        assert_eq!(UserAddition::try_from(&other).unwrap_err().violations()[0].field, "target.web_app");
     }
 }

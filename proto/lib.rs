@@ -34,6 +34,7 @@ mod timestamp;
 pub mod user;
 pub mod user_sync;
 mod vdom;
+pub mod web_app;
 
 pub use cursor::Cursor;
 pub use device_users::UserAttributes;

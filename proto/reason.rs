@@ -288,6 +288,16 @@ reasons! {
     LicenseInUse, "LICENSE_IN_USE", FailedPrecondition, "use another licence, or let an admin free this one with ReleaseLicense";
     /// The licence is for another model.
     LicenseModelMismatch, "LICENSE_MODEL_MISMATCH", FailedPrecondition, "use a licence for the model of the device, or let an admin import this one for it";
+    /// A Web app shows a client id and a secret that do not belong together, or whose time is over.
+    SecretInvalid, "SECRET_INVALID", Unauthenticated, "send the client id and the secret of a Web app that is in use; an admin may give it a new secret with RotateWebAppSecret";
+    /// No such Web app was ever made.
+    WebAppUnknown, "WEB_APP_UNKNOWN", NotFound, "check the name; list the Web apps";
+    /// Another Web app of the realm has the name.
+    WebAppNameTaken, "WEB_APP_NAME_TAKEN", AlreadyExists, "choose another name, or leave it out";
+    /// The Web app is deleted.
+    WebAppDeleted, "WEB_APP_DELETED", FailedPrecondition, "bring it back with UndeleteWebApp first";
+    /// An auth client that is a Web app is deleted and brought back as such.
+    AuthClientIsWebApp, "AUTH_CLIENT_IS_WEB_APP", FailedPrecondition, "use DeleteWebApp or UndeleteWebApp of WebAppService";
     /// A release code is wrong, used, expired or void, or there is no such device.
     ReleaseCodeInvalid, "RELEASE_CODE_INVALID", FailedPrecondition, "check the serial number and the code, or ask an admin of the realm of the device for a new code with CreateReleaseCode";
 }

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
 
+use data_encoding::BASE64;
+use muster_proto::v1::web_app_service_client::WebAppServiceClient;
 use muster_proto::v1::{self, AdminRole};
 use muster_proto::{DESCRIPTORS, Reason};
 use muster_server::rpc::{Access, Audience, Extent, METHODS};
@@ -28,6 +30,7 @@ enum Who {
     OfRealm,
     ReaderOfRealm,
     OfAnotherRealm,
+    WebApp,
 }
 
 /// What a caller must get.
@@ -46,18 +49,21 @@ fn expected(audience: Audience, who: Who) -> Expected {
     use Expected::{Found, LetIn, Nothing, Refused};
     use Who::{
         Device, Expired, Global, GlobalReader, Nobody, OfAnotherRealm, OfRealm, OtherDevice, ReaderOfRealm, Relay,
-        Revoked,
+        Revoked, WebApp,
     };
     let not_allowed = Refused(Reason::RoleNotAllowed);
     match (audience, who) {
+        // A Web app has no feed.
+        (Audience::Known, WebApp) => not_allowed,
         (_, Nobody) => Refused(Reason::CredentialsMissing),
         (_, Expired | Revoked) => Refused(Reason::TokenInvalid),
         (Audience::Known, _) | (Audience::Devices | Audience::AuthClients, Device | Relay) => LetIn,
-        (Audience::Devices | Audience::AuthClients, OtherDevice) => Refused(Reason::IdentityMismatch),
-        (Audience::Devices | Audience::AuthClients, _) | (Audience::Admins(..), Device | OtherDevice | Relay) => {
-            not_allowed
+        (Audience::Devices | Audience::AuthClients, OtherDevice) | (Audience::AuthClients, WebApp) => {
+            Refused(Reason::IdentityMismatch)
         }
-        (Audience::Admins(Access::Write, _), GlobalReader | ReaderOfRealm)
+        (Audience::Devices | Audience::AuthClients, _)
+        | (Audience::Admins(..), Device | OtherDevice | Relay | WebApp)
+        | (Audience::Admins(Access::Write, _), GlobalReader | ReaderOfRealm)
         | (Audience::Admins(_, Extent::Register), OfRealm | ReaderOfRealm | OfAnotherRealm) => not_allowed,
         (Audience::Admins(_, Extent::Register), _) => LetIn,
         (Audience::Admins(_, Extent::Realms), OfAnotherRealm) => Nothing,
@@ -90,6 +96,9 @@ const DEVICE: [&str; 2] = ["devices/FG101FTK19002788", "devices/FG101FTK19999999
 /// The user on the auth client: ids are given in order, after those of the first token, the device and its auth clients.
 const ALICE: &str = "users/1004";
 const NOBODY: &str = "users/1";
+/// The Web app that calls, whose id comes after those of the user and its reference.
+const APP: &str = "webApps/1006";
+const NO_APP: &str = "webApps/1";
 const CLIENT: [&str; 2] = ["authClients/FG101FTK19002788-sales", "authClients/FG101FTK19999999-sales"];
 
 /// A request in order for each rpc that is about a device or about something in a realm. Changes are only validated.
@@ -133,7 +142,8 @@ fn sample(path: &str) -> Option<Sample> {
         "AuthClientService/ListAuthClients"
         | "DeviceAdminService/ListDevices"
         | "RealmService/ListRealms"
-        | "UserService/ListUsers" => list(),
+        | "UserService/ListUsers"
+        | "WebAppService/ListWebApps" => list(),
         "RealmService/GetRealm" => named("realms/default", "realms/nowhere", |name| v1::GetRealmRequest { name }),
         "RealmService/MoveAuthClients" => named("realms/default", "realms/nowhere", |realm| {
             let auth_clients = vec![client.to_owned()];
@@ -148,6 +158,27 @@ fn sample(path: &str) -> Option<Sample> {
         }
         "UserService/DeleteUser" => {
             named(ALICE, NOBODY, |name| v1::DeleteUserRequest { name, validate_only, ..Default::default() })
+        }
+        "WebAppService/GetWebApp" => named(APP, NO_APP, |name| v1::GetWebAppRequest { name }),
+        "WebAppService/CreateWebApp" => named("realms/default", "realms/nowhere", |realm| v1::CreateWebAppRequest {
+            realm,
+            validate_only,
+            ..Default::default()
+        }),
+        "WebAppService/UpdateWebApp" => named(APP, NO_APP, |name| v1::UpdateWebAppRequest {
+            name,
+            display_name: "portal".to_owned(),
+            validate_only,
+            ..Default::default()
+        }),
+        "WebAppService/RotateWebAppSecret" => {
+            named(APP, NO_APP, |name| v1::RotateWebAppSecretRequest { name, validate_only, ..Default::default() })
+        }
+        "WebAppService/DeleteWebApp" => {
+            named(APP, NO_APP, |name| v1::DeleteWebAppRequest { name, validate_only, ..Default::default() })
+        }
+        "WebAppService/UndeleteWebApp" => {
+            named(APP, NO_APP, |name| v1::UndeleteWebAppRequest { name, validate_only, ..Default::default() })
         }
         "ExplainService/Explain" => named(ALICE, NOBODY, |name| v1::ExplainRequest { name, ..Default::default() }),
         "ExplainService/GetHistory" => {
@@ -172,7 +203,7 @@ fn sample(path: &str) -> Option<Sample> {
 }
 
 /// What only somebody who sees the realm "default" can know.
-const TELLTALES: [&str; 4] = [A, "sales", "default", "alice"];
+const TELLTALES: [&str; 5] = [A, "sales", "default", "alice", "shop"];
 
 /// Every kind of caller, before a device with two VDOMs in the realm "default"; nothing is in the realm "elsewhere".
 async fn callers(muster: &Muster) -> Vec<(Who, Caller)> {
@@ -180,6 +211,12 @@ async fn callers(muster: &Muster) -> Vec<(Who, Caller)> {
     muster.device(A).devices().add_user(add_user(A, "sales", "alice")).await.unwrap();
     let alice = muster.admin().users().list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner();
     assert_eq!(alice.users[0].name, ALICE);
+    let mut apps = WebAppServiceClient::new(muster.admin().connection());
+    let made = v1::CreateWebAppRequest { display_name: "shop".to_owned(), ..Default::default() };
+    let made = apps.create_web_app(made).await.unwrap().into_inner();
+    let (app, secret) = (made.web_app.unwrap(), made.secret);
+    assert_eq!(app.name, APP);
+    let web_app = BASE64.encode(format!("{}:{secret}", app.client_id).as_bytes());
     muster.database().execute("INSERT INTO realm (id, name) VALUES (2, 'elsewhere')").await;
     let expired = muster.token_of("expired", AdminRole::Global, &[], false).await;
     muster.database().execute("UPDATE admin_token SET expires_at = 1 WHERE display_name = 'expired'").await;
@@ -199,6 +236,7 @@ async fn callers(muster: &Muster) -> Vec<(Who, Caller)> {
         (Who::OfRealm, muster.admin_as("of-realm", realm, default, false).await),
         (Who::ReaderOfRealm, muster.admin_as("reader-of-realm", realm, default, true).await),
         (Who::OfAnotherRealm, muster.admin_as("of-another", realm, &["realms/elsewhere"], false).await),
+        (Who::WebApp, muster.nobody().with_authorization(&format!("Basic {web_app}"))),
     ]
 }
 

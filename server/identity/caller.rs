@@ -8,9 +8,10 @@ use muster_proto::{SerialNumber, Text, Timestamp};
 use super::relay::Relay;
 use super::revocations::Identity;
 use super::token::TokenHash;
+use super::web_app::AppCaller;
 use crate::registry::Reach;
 
-/// Who a call comes from. Written as "device:SERIAL", "relay:NAME" or "admin:NAME".
+/// Who a call comes from. Written as "device:SERIAL", "relay:NAME", "admin:NAME" or `webapp:CLIENT_ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A device, known by its certificate.
@@ -19,6 +20,8 @@ pub enum Caller {
     Relay(Arc<Relay>),
     /// An admin, known by a token.
     Admin(Arc<Admin>),
+    /// A Web app, known by a client id and a secret.
+    WebApp(AppCaller),
 }
 
 /// One who holds a valid admin token.
@@ -43,7 +46,7 @@ impl Caller {
         match self {
             Self::Device(own) => own == serial,
             Self::Relay(relay) => relay.covers(serial),
-            Self::Admin(_) => false,
+            Self::Admin(_) | Self::WebApp(_) => false,
         }
     }
 
@@ -61,6 +64,7 @@ impl Caller {
         match self {
             Self::Device(serial) => Some(Identity::Device(*serial)),
             Self::Admin(admin) => Some(Identity::AdminToken(admin.hash)),
+            Self::WebApp(app) => Some(Identity::WebApp(app.id)),
             Self::Relay(_) => None,
         }
     }
@@ -70,6 +74,7 @@ impl Caller {
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Admin(admin) => admin.expires_at,
+            Self::WebApp(app) => app.expires_at,
             Self::Device(_) | Self::Relay(_) => None,
         }
     }
@@ -81,6 +86,7 @@ impl fmt::Display for Caller {
             Self::Device(serial) => write!(f, "device:{serial}"),
             Self::Relay(relay) => write!(f, "relay:{}", relay.name),
             Self::Admin(admin) => write!(f, "admin:{}", admin.name),
+            Self::WebApp(app) => write!(f, "webapp:{}", app.client_id),
         }
     }
 }

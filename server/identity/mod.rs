@@ -29,6 +29,7 @@ mod tls;
 pub mod token;
 pub mod trust;
 mod trust_files;
+pub mod web_app;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
     AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LicenseItem,
-    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User,
+    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User, WebApp,
 };
 
 /// What became of one VDOM.
@@ -94,6 +94,8 @@ pub enum After {
     User(User),
     /// An admin token.
     AdminToken(Box<AdminToken>),
+    /// A Web app, and its auth client.
+    WebApp(Box<(WebApp, AuthClient)>),
     /// An entry of the lobby.
     Lobby(Box<LobbyEntry>),
     /// The admission rules.
@@ -126,6 +128,7 @@ impl After {
             | Self::Lobby(_)
             | Self::Admission(_) => None,
             Self::AuthClient(client) => Some(client.realm),
+            Self::WebApp(found) => Some(found.1.realm),
             Self::Realm(realm) => Some(realm.id),
             Self::User(user) => Some(user.realm),
         }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
-use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserTarget, UserUpdate};
 use muster_proto::license::{LicenseNumber, LicenseRow};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
+use muster_proto::web_app::NewWebApp;
 use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
 
 use super::{
-    AdminTokenId, Admission, ClusterId, Device, Explained, HeldId, NamedClient, NamedUser, Needs, OwnerId, RealmId,
-    SecretHash, State, Verdict,
+    AdminTokenId, Admission, ClientId, ClusterId, Device, Explained, HeldId, NamedClient, NamedUser, Needs, OwnerId,
+    RealmId, SecretHash, State, Verdict, WebAppId,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -295,6 +296,42 @@ pub enum Action {
     },
     /// An admin revokes a token.
     RevokeAdminToken(AdminTokenId),
+    /// An admin makes a Web app.
+    CreateWebApp {
+        /// What it is to be.
+        new: NewWebApp,
+        /// What it is known by.
+        client_id: ClientId,
+        /// Its secret is known by this.
+        secret: SecretHash,
+    },
+    /// An admin gives a Web app another name.
+    RenameWebApp {
+        /// The Web app.
+        app: WebAppId,
+        /// The new name.
+        name: Text,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin gives a Web app a new secret.
+    RotateWebApp {
+        /// The Web app.
+        app: WebAppId,
+        /// The new secret is known by this.
+        secret: SecretHash,
+        /// For how long the old one is valid.
+        grace: Duration,
+    },
+    /// An admin deletes a Web app.
+    DeleteWebApp {
+        /// The Web app.
+        app: WebAppId,
+        /// Only if this is its etag.
+        etag: Option<String>,
+    },
+    /// An admin brings a Web app back.
+    UndeleteWebApp(WebAppId),
     /// An admin asks why something is as it is.
     Explain(Explained),
     /// An admin has a device told to sync.
@@ -352,6 +389,11 @@ impl Action {
             Self::CreateCluster { primary, .. } => Some(*primary),
             Self::ReplaceDevice { old, .. } => Some(*old),
             Self::CreateAdminToken { .. }
+            | Self::CreateWebApp { .. }
+            | Self::RenameWebApp { .. }
+            | Self::RotateWebApp { .. }
+            | Self::DeleteWebApp { .. }
+            | Self::UndeleteWebApp(_)
             | Self::RevokeAdminToken(_)
             | Self::UpdateAdmission { .. }
             | Self::ImportLicenses(_)
@@ -380,13 +422,17 @@ impl Action {
         of_device || matches!(self, Self::BeginUserSync(_) | Self::UsersInSync(_)) || self.user().is_some()
     }
 
-    /// The one user that this is about, and where, if it is about one.
+    /// The one user of a VDOM that this is about, and where, if it is about one.
     fn user(&self) -> Option<(ClientTarget, &Username)> {
-        match self {
-            Self::AddUser(UserAddition { target, user }) => Some((*target, &user.username)),
+        let (target, username) = match self {
+            Self::AddUser(UserAddition { target, user }) => (target, &user.username),
             Self::UpdateUser(UserUpdate { target, username, .. })
-            | Self::DeleteUser(UserDeletion { target, username }) => Some((*target, username)),
-            _ => None,
+            | Self::DeleteUser(UserDeletion { target, username }) => (target, username),
+            _ => return None,
+        };
+        match target {
+            UserTarget::FortiProduct(target) => Some((*target, username)),
+            UserTarget::WebApp(_) => None,
         }
     }
 
@@ -461,6 +507,11 @@ impl Action {
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,
             Self::CreateAdminToken { .. }
+            | Self::CreateWebApp { .. }
+            | Self::RenameWebApp { .. }
+            | Self::RotateWebApp { .. }
+            | Self::DeleteWebApp { .. }
+            | Self::UndeleteWebApp(_)
             | Self::RevokeAdminToken(_)
             | Self::UpdateAdmission { .. }
             | Self::ApproveLobby { .. }

@@ -23,6 +23,8 @@ ids! {
     LobbyId;
     /// The id of an admin token.
     AdminTokenId;
+    /// The id of a Web app.
+    WebAppId;
     /// The id of a user.
     UserId;
     /// The id of a user reference.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use muster_proto::device::{DeviceInfo, Registration};
-use muster_proto::device_users::UserAddition;
+use muster_proto::device_users::{UserAddition, UserTarget};
 use muster_proto::{RealmRef, Reason, SerialNumber, Text, Timestamp, VdomName};
 
 use super::admin_token::realm_for;
@@ -99,9 +99,8 @@ fn asks(action: &Action) -> Option<(SerialNumber, DeviceInfo, Vec<VdomName>)> {
         }
         Action::Sync(sync) => sync.full_list.clone().map(|list| (sync.serial, sync.info.clone(), list)),
         Action::Hello(hello) => Some((hello.serial, hello.info.clone(), Vec::new())),
-        Action::AddUser(UserAddition { target, .. }) | Action::BeginUserSync(target) => {
-            Some((target.serial, DeviceInfo::default(), vec![target.vdom]))
-        }
+        Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
+        | Action::BeginUserSync(target) => Some((target.serial, DeviceInfo::default(), vec![target.vdom])),
         _ => None,
     }
 }
@@ -133,7 +132,9 @@ pub(super) fn at_the_door(
             }
             None => {
                 // Users may be the first sign of a VDOM; a list of VDOMs says of each what became of it.
-                let (Action::AddUser(UserAddition { target, .. }) | Action::BeginUserSync(target)) = action else {
+                let (Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
+                | Action::BeginUserSync(target)) = action
+                else {
                     return Ok(None);
                 };
                 let vdom = target.vdom;

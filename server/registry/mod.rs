@@ -11,7 +11,7 @@
 //! - [`Command`] in, [`Planned`] or [`Stop`] out.
 //! - The rules: `admission` and `lobby` (may it come), `contact` (and where to), `report` (register, sync), `held` (the removal guard), `delete`, `undelete`, `purge`, `users` (what every
 //!   change of users goes through), `user_calls`, `user_sync`, `channel`; `quota`; what admins do: `realms`,
-//!   `moves`, `release_code`, `configure` (the settings), `people`; `settle` counts once a command is done.
+//!   `moves`, `release_code`, `configure` (the settings), `people`, `web_app`; `settle` counts once a command is done.
 
 mod admin_token;
 mod admission;
@@ -57,6 +57,7 @@ mod user;
 mod user_calls;
 pub mod user_sync;
 mod users;
+mod web_app;
 
 use std::net::IpAddr;
 
@@ -78,7 +79,9 @@ pub use device::{Cluster, Device, MemberRole};
 pub use explain::{Explained, Finding, Place};
 pub use held::{HELD_FOR, Held, HeldOn, HeldState};
 pub use history::{Entry, EntryChange, Folding, Past, differences};
-pub use ids::{AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId};
+pub use ids::{
+    AdminTokenId, AuthClientId, ClusterId, DeviceId, HeldId, LobbyId, OwnerId, RealmId, UserId, UserRefId, WebAppId,
+};
 pub use key::Proof;
 pub use license::{License, LicenseItem};
 pub use lobby::{LobbyEntry, LobbyState};
@@ -94,6 +97,7 @@ pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
 pub use user::{User, UserRef};
 pub use users::{Site, toggle};
+pub use web_app::{ClientId, WebApp};
 
 /// What the rules may not find out for themselves.
 #[derive(Debug)]
@@ -256,6 +260,11 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::DeletePerson { user, clients } => people::delete(state, user, clients, context),
         Action::CreateAdminToken { new, hash } => admin_token::create(state, new, *hash, context),
         Action::RevokeAdminToken(id) => admin_token::revoke(state, *id, context),
+        Action::CreateWebApp { new, client_id, secret } => web_app::create(state, new, client_id, *secret, context),
+        Action::RenameWebApp { app, name, etag } => web_app::rename(state, *app, name, etag.as_deref(), context),
+        Action::RotateWebApp { app, secret, grace } => web_app::rotate(state, *app, *secret, *grace, context),
+        Action::DeleteWebApp { app, etag } => web_app::delete(state, *app, etag.as_deref(), context),
+        Action::UndeleteWebApp(app) => web_app::undelete(state, *app, context),
         Action::Explain(subject) => explain::explain(state, subject, context),
         Action::RequestSync { serial, why } => channel::request_sync(state, *serial, why, context),
         Action::SetDeviceDebug { serial, wish } => channel::set_debug(state, *serial, wish, context),

@@ -54,6 +54,7 @@ impl Rows {
         // What comes of these runs until some time after now, or is secret and new each time: what was found tells enough.
         self.before(&state.held, Clone::clone);
         self.before(&state.admin_tokens, Clone::clone);
+        self.before(&state.web_apps, Clone::clone);
         self.before(&state.admission, Clone::clone);
         self.before(&state.lobby, Clone::clone);
         self.before(&state.licenses, Clone::clone);

@@ -8,7 +8,7 @@ use muster_proto::{Reason, SerialNumber, Timestamp, UserKey};
 use super::delete::{known, within_reach};
 use super::{
     Answer, AuthClient, AuthClientId, Change, ClusterId, Context, DeleteMode, Item, Name, Outcome, OwnerId, Planned,
-    RealmId, Refusal, State, Stop, Subject, Tombstone,
+    RealmId, Refusal, State, Stop, Subject, Tombstone, WebAppId,
 };
 
 /// An admin purges a deleted device now.
@@ -76,7 +76,13 @@ fn sweep(
         }
     }
     let Some(serial) = serial else {
-        let answer = Answer { purged_users: users, ..Answer::new(outcome(false, &changes)) };
+        // A Web app goes with its auth client.
+        let goes = state.web_apps()?.any(|app| app.owner() == owner) && state.clients(owner)?.next().is_none();
+        if goes {
+            state.web_apps.remove(&WebAppId(owner.0));
+            changes.insert(0, Change::state(Subject::Itself, "deleted", "purged"));
+        }
+        let answer = Answer { purged_users: users, ..Answer::new(outcome(goes, &changes)) };
         let kind = if state.cluster(ClusterId(owner.0))?.is_some() { "clusters" } else { "webApps" };
         let name = Name::Resource(format!("{kind}/{}", owner.0).into());
         return Ok(Planned::about(Answer { items, ..answer }, owner.0, name, changes));

@@ -13,6 +13,7 @@ use super::table::Table;
 use super::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
     Held, HeldId, HeldOn, License, LobbyEntry, OwnerId, Realm, RealmId, Refusal, ReleaseCode, Settings, User, UserRef,
+    WebApp, WebAppId,
 };
 
 /// What the rules know of the register.
@@ -38,6 +39,8 @@ pub struct State {
     pub lobby: Table<SerialNumber, LobbyEntry>,
     /// Admin tokens.
     pub admin_tokens: Table<AdminTokenId, AdminToken>,
+    /// Web apps.
+    pub web_apps: Table<WebAppId, WebApp>,
     /// Held removals.
     pub held: Table<HeldId, Held>,
     /// Licences.
@@ -75,6 +78,8 @@ pub struct Needs {
     pub lobby: BTreeSet<SerialNumber>,
     /// All admin tokens: there are few.
     pub admin_tokens: bool,
+    /// All Web apps with their auth clients: there are few.
+    pub web_apps: bool,
     /// Owners with all removals that are held of their lists and still stand.
     pub held: BTreeSet<OwnerId>,
     /// Held removals, by id.
@@ -136,6 +141,7 @@ macro_rules! each_table {
         $state.users.$call();
         $state.user_refs.$call();
         $state.admin_tokens.$call();
+        $state.web_apps.$call();
         $state.admission.$call();
         $state.lobby.$call();
         $state.held.$call();
@@ -284,6 +290,14 @@ impl State {
             return Err(Needs { admin_tokens: true, ..Needs::default() }.into());
         }
         Ok(self.admin_tokens.iter().map(|(_, token)| token))
+    }
+
+    /// The Web apps, deleted ones too.
+    pub fn web_apps(&self) -> Result<impl Iterator<Item = &WebApp>, Stop> {
+        if !self.whole.web_apps {
+            return Err(Needs { web_apps: true, ..Needs::default() }.into());
+        }
+        Ok(self.web_apps.iter().map(|(_, app)| app))
     }
 
     /// The removals that are held of a list and still stand.

@@ -21,6 +21,7 @@ mod settings;
 mod story;
 mod transfer;
 mod undelete;
+mod web_app;
 
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
 use muster_proto::{MAX_VDOMS, Reason, SerialNumber, Text, VdomName, digest};
@@ -169,6 +170,7 @@ fn nothing_else(state: &mut State, needs: Needs) {
     needs.users.into_iter().for_each(|key| state.users.load(key, None));
     needs.user_refs.into_iter().for_each(|key| state.user_refs.load(key, None));
     state.whole.admin_tokens |= needs.admin_tokens;
+    state.whole.web_apps |= needs.web_apps;
     needs.lobby.into_iter().for_each(|key| state.lobby.load(key, None));
     state.whole.owners.extend(needs.owners);
     state.whole.clusters.extend(needs.clusters);

@@ -114,7 +114,7 @@ pub(super) fn ended(state: &State, at: Timestamp, now: Timestamp) -> bool {
 
 /// What has been gone for too long to be restored may return all the same, if that was forbidden: what changes then. `None` if it can be
 /// restored.
-fn pardon(state: &State, tombstone: &Tombstone, context: &Context<'_>) -> Result<Option<Vec<Change>>, Stop> {
+pub(super) fn pardon(state: &State, tombstone: &Tombstone, context: &Context<'_>) -> Result<Option<Vec<Change>>, Stop> {
     if !ended(state, tombstone.at, context.now) {
         return Ok(None);
     }
@@ -128,15 +128,15 @@ fn pardon(state: &State, tombstone: &Tombstone, context: &Context<'_>) -> Result
 
 /// What came back.
 #[derive(Debug, Default)]
-struct Back {
+pub(super) struct Back {
     items: Vec<Item>,
-    users: Vec<UserItem>,
-    changes: Vec<Change>,
+    pub(super) users: Vec<UserItem>,
+    pub(super) changes: Vec<Change>,
 }
 
 impl Back {
     /// Brings one auth client back, if it is gone, and the users that went with it.
-    fn client(
+    pub(super) fn client(
         &mut self,
         state: &mut State,
         owner: OwnerId,

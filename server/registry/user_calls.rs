@@ -1,7 +1,7 @@
 //! Calls about one user of an auth client: add, update, delete.
 
 use muster_proto::device::DeviceInfo;
-use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserTarget, UserUpdate};
 use muster_proto::{Reason, Username, VdomName};
 
 use super::contact::may_call;
@@ -9,8 +9,8 @@ use super::held::{HeldOn, withdraw};
 use super::report::{Report, decides};
 use super::users::{Respelled, Site, Tally, digest_of, put, take};
 use super::{
-    After, Answer, Change, Context, Device, Name, Outcome, Planned, Record, Refusal, State, Stop, Subject, SyncStatus,
-    UserItem, quota,
+    After, Answer, Change, Context, Device, Name, Outcome, OwnerId, Planned, Record, Refusal, State, Stop, Subject,
+    SyncStatus, UserItem, quota,
 };
 
 /// Makes sure that the auth client is in the register: first contact, a return, or just one more call. What came of that is in the plan.
@@ -54,6 +54,25 @@ pub(super) fn arrive(
     Ok((site.ok_or_else(missing)?, planned))
 }
 
+/// The auth client of a Web app.
+fn of_web_app(state: &State, app: Option<i64>) -> Result<Site, Stop> {
+    let unknown = || Refusal::new(Reason::WebAppUnknown, "the call names no Web app that there is");
+    let app = app.ok_or_else(unknown)?;
+    let client = state.client(OwnerId(app), VdomName::WEB_APP)?.ok_or_else(unknown)?;
+    if !client.is_active() {
+        return Err(Refusal::new(Reason::WebAppDeleted, format!("webApps/{app} is deleted")).into());
+    }
+    Ok(client.into())
+}
+
+/// The auth client of a call about a user that is there.
+fn site_of(state: &State, target: UserTarget) -> Result<Site, Stop> {
+    match target {
+        UserTarget::FortiProduct(target) => known(state, target),
+        UserTarget::WebApp(app) => of_web_app(state, app),
+    }
+}
+
 /// The auth client of a call that makes none.
 fn known(state: &State, target: ClientTarget) -> Result<Site, Stop> {
     let ClientTarget { serial, vdom } = target;
@@ -73,14 +92,19 @@ fn known(state: &State, target: ClientTarget) -> Result<Site, Stop> {
 /// The answer about one user, and what is audited of it.
 fn finish(
     state: &State,
-    target: ClientTarget,
+    target: UserTarget,
     site: Site,
     item: UserItem,
     changes: Vec<Change>,
     mut planned: Planned,
 ) -> Result<Planned, Stop> {
-    let (generation, digest) =
-        state.device(target.serial)?.map_or((0, [0; 32]), |it: &Device| (it.generation, it.digest));
+    let (name, generation, digest) = match target {
+        UserTarget::FortiProduct(ClientTarget { serial, .. }) => {
+            let held = state.device(serial)?.map_or((0, [0; 32]), |it: &Device| (it.generation, it.digest));
+            (Name::Device(serial), held.0, held.1)
+        }
+        UserTarget::WebApp(_) => (Name::Resource(format!("webApps/{}", site.owner.0).into()), 0, [0; 32]),
+    };
     planned.answer.outcome = item.outcome;
     planned.answer.reason = item.reason;
     (planned.answer.generation, planned.answer.digest) = (generation, digest);
@@ -89,7 +113,6 @@ fn finish(
         planned.answer.after = After::AuthClient(client.clone());
     }
     if !changes.is_empty() {
-        let name = Name::Device(target.serial);
         planned.records.push(Record { about: site.client.0, name, generation, changes });
     }
     Ok(planned)
@@ -103,7 +126,10 @@ fn refused(item: &UserItem) -> Stop {
 
 /// Puts a user on an auth client.
 pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Context<'_>) -> Result<Planned, Stop> {
-    let (site, planned) = arrive(state, addition.target, context)?;
+    let (site, planned) = match addition.target {
+        UserTarget::FortiProduct(target) => arrive(state, target, context)?,
+        UserTarget::WebApp(app) => (of_web_app(state, app)?, Planned::unchanged(Answer::new(Outcome::Unchanged))),
+    };
     if let Some(client) = state.client(site.owner, site.vdom)? {
         quota::may_have_users(state, client)?;
     }
@@ -124,14 +150,19 @@ pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Cont
     finish(state, addition.target, site, item, changes, planned)
 }
 
-fn unknown(target: ClientTarget, username: &Username) -> Stop {
-    let message = format!("the VDOM {:?} of {} has no user {username}", target.vdom.as_str(), target.serial);
+fn unknown(target: UserTarget, username: &Username) -> Stop {
+    let message = match target {
+        UserTarget::FortiProduct(ClientTarget { serial, vdom }) => {
+            format!("the VDOM {:?} of {serial} has no user {username}", vdom.as_str())
+        }
+        UserTarget::WebApp(_) => format!("the Web app has no user {username}"),
+    };
     Refusal::new(Reason::UserUnknown, message).into()
 }
 
 /// Changes what an auth client says of a user.
 pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Context<'_>) -> Result<Planned, Stop> {
-    let site = known(state, update.target)?;
+    let site = site_of(state, update.target)?;
     let key = update.username.key(state.settings().fold_usernames);
     let found = state.user_ref(site.client, &key)?.filter(|found| found.deleted_at.is_none());
     let Some(mut attributes) = found.map(|found| found.attributes.clone()) else {
@@ -167,7 +198,7 @@ pub(super) fn update(state: &mut State, update: &UserUpdate, context: &mut Conte
 
 /// Takes a user off an auth client.
 pub(super) fn delete(state: &mut State, deletion: &UserDeletion, context: &Context<'_>) -> Result<Planned, Stop> {
-    let site = known(state, deletion.target)?;
+    let site = site_of(state, deletion.target)?;
     let key = deletion.username.key(state.settings().fold_usernames);
     let Some(username) = state.user_ref(site.client, &key)?.map(|found| found.attributes.username.clone()) else {
         return Err(unknown(deletion.target, &deletion.username));

@@ -43,6 +43,9 @@ impl AuthClients {
 
 /// The device of an auth client that is to be changed.
 fn of_device(call: &mut Call, row: &AuthClientRow) -> Result<SerialNumber, Failure> {
+    if row.web_app.is_some() {
+        return Err(Failure::new(Reason::AuthClientIsWebApp, "the auth client is a Web app"));
+    }
     let Some(serial) = row.serial else {
         let message = "its users are on another auth client now, and nothing is left of it";
         return Err(Failure::new(Reason::AuthClientUnknown, message));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use muster_proto::admin::Query;
+use muster_proto::device_users::UserTarget;
 use muster_proto::{Reason, SerialNumber, VdomName};
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -180,6 +181,22 @@ impl Call {
         }
         let message = format!("{} may not speak for {serial}", self.operation().caller);
         Err(Failure::new(Reason::IdentityMismatch, message))
+    }
+
+    /// Makes sure that the caller may change the users of this auth client: those of a device that it speaks for, or its own. Says which Web app
+    /// it is, if the call does not.
+    pub(super) fn speaks_for_users(&mut self, target: &mut UserTarget) -> Result<(), Failure> {
+        match (target, &self.caller) {
+            (UserTarget::FortiProduct(target), _) => self.speaks_for(target.serial),
+            (UserTarget::WebApp(named), Caller::WebApp(app)) if named.is_none_or(|id| id == app.id) => {
+                *named = Some(app.id);
+                Ok(())
+            }
+            (UserTarget::WebApp(_), _) => {
+                let message = format!("{} may not speak for that Web app", self.operation().caller);
+                Err(Failure::new(Reason::IdentityMismatch, message))
+            }
+        }
     }
 
     /// Notes which device the call is about.

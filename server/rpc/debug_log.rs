@@ -43,6 +43,8 @@ fn scope(caller: &Caller) -> Scope {
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
         }
+        // The gate lets none in.
+        Caller::WebApp(_) => Scope::Prefixes(Vec::new()),
         Caller::Admin(admin) => match &admin.reach {
             Reach::Everything => Scope::All,
             Reach::Realms(realms) => Scope::Realms(Arc::clone(realms)),

@@ -72,8 +72,8 @@ impl DeviceService for Devices {
     async fn add_user(&self, request: Request<v1::AddUserRequest>) -> Result<Response<v1::AddUserResponse>, Status> {
         let work = async |call: &mut Call, message: v1::AddUserRequest| {
             let options = options(message.validate_only, &message.plan_id);
-            let addition = UserAddition::try_from(&message)?;
-            call.speaks_for(addition.target.serial)?;
+            let mut addition = UserAddition::try_from(&message)?;
+            call.speaks_for_users(&mut addition.target)?;
             let answer = call.submit(&self.writer, Action::AddUser(addition), options).await?;
             Ok(wire::user_added(call.operation().id, &answer))
         };
@@ -86,8 +86,8 @@ impl DeviceService for Devices {
     ) -> Result<Response<v1::UpdateUserResponse>, Status> {
         let work = async |call: &mut Call, message: v1::UpdateUserRequest| {
             let options = options(message.validate_only, &message.plan_id);
-            let update = UserUpdate::try_from(&message)?;
-            call.speaks_for(update.target.serial)?;
+            let mut update = UserUpdate::try_from(&message)?;
+            call.speaks_for_users(&mut update.target)?;
             let answer = call.submit(&self.writer, Action::UpdateUser(update), options).await?;
             Ok(wire::user_updated(call.operation().id, &answer))
         };
@@ -100,8 +100,8 @@ impl DeviceService for Devices {
     ) -> Result<Response<v1::DeviceServiceDeleteUserResponse>, Status> {
         let work = async |call: &mut Call, message: v1::DeviceServiceDeleteUserRequest| {
             let options = options(message.validate_only, &message.plan_id);
-            let deletion = UserDeletion::try_from(&message)?;
-            call.speaks_for(deletion.target.serial)?;
+            let mut deletion = UserDeletion::try_from(&message)?;
+            call.speaks_for_users(&mut deletion.target)?;
             let answer = call.submit(&self.writer, Action::DeleteUser(deletion), options).await?;
             Ok(wire::user_deleted(call.operation().id, &answer))
         };

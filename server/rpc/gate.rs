@@ -20,6 +20,7 @@ use crate::identity::caller::{Admin, Caller};
 use crate::identity::peer::Peer;
 use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::{TokenHash, bearer_token};
+use crate::identity::web_app::basic_credentials;
 use crate::operation::OperationId;
 use crate::registry::{AdminToken, Reach};
 use crate::store::Reading;
@@ -136,9 +137,13 @@ impl Gate {
     pub(super) fn shut_out(&self, caller: &Caller, peer: Option<Peer>) -> impl Future<Output = Reason> + Send + use<> {
         // Not the gate itself: a stream must not keep the services, and so the server, alive.
         let (revocations, identity) = (self.0.revocations.clone(), caller.identity());
+        let secret = match caller {
+            Caller::WebApp(_) => Reason::SecretInvalid,
+            _ => Reason::TokenInvalid,
+        };
         let (clock, end) = (Arc::clone(&self.0.clock), caller.expires_at());
         // A certificate may expire or lose its CA, and a token may expire, while the stream is open.
-        let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_)));
+        let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_) | Caller::WebApp(_)));
         async move {
             let certificate = async {
                 match &peer {
@@ -153,7 +158,7 @@ impl Gate {
                 }
                 match identity {
                     Some(Identity::Device(_)) => Reason::DeviceBanned,
-                    _ => Reason::TokenInvalid,
+                    _ => secret,
                 }
             };
             let expired = async {
@@ -164,7 +169,7 @@ impl Gate {
                 }
             };
             tokio::select! {
-                () = expired => Reason::TokenInvalid,
+                () = expired => secret,
                 reason = certificate => reason,
                 reason = revoked => reason,
             }
@@ -173,6 +178,11 @@ impl Gate {
 
     /// Who calls: a token counts more than a certificate, because whoever sends it does so on purpose.
     async fn identify<M>(&self, peer: Option<&Peer>, request: &Request<M>, at: Timestamp) -> Result<Caller, Failure> {
+        if let Some(shown) = basic_credentials(request.metadata()).map_err(refused)? {
+            let found = self.0.store.web_app_of(&shown.client_id).await?;
+            let caller = found.and_then(|app| shown.caller(&app, at)).map(Caller::WebApp);
+            return caller.ok_or_else(|| refused(Reason::SecretInvalid));
+        }
         if let Some(token) = bearer_token(request.metadata()).map_err(refused)? {
             let found = self.0.store.admin(token.hash().0).await?.filter(|token| token.is_usable(at));
             return found
@@ -192,9 +202,9 @@ fn admin(token: AdminToken) -> Admin {
 /// Whether a caller may make such a call, or why not.
 fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
     match (audience, caller) {
-        (Audience::Known, _) | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => {
-            Ok(())
-        }
+        (Audience::AuthClients, Caller::WebApp(_))
+        | (Audience::Known, Caller::Device(_) | Caller::Relay(_) | Caller::Admin(_))
+        | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => Ok(()),
         (Audience::Admins(access, extent), Caller::Admin(admin)) => {
             if access == Access::Write && admin.read_only {
                 Err("is read-only and may not")
@@ -212,6 +222,7 @@ fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
 pub(super) fn refused(reason: Reason) -> Failure {
     let message = match reason {
         Reason::TokenInvalid => "the token is wrong, expired or revoked",
+        Reason::SecretInvalid => "the client id or the secret is wrong, or no longer valid",
         Reason::DeviceBanned => "the device was banned",
         Reason::CertificateExpired => "the client certificate is not valid at this time",
         Reason::CertificateNotTrusted => "the client certificate is not from a CA that the server trusts now",

@@ -21,6 +21,7 @@ const SERVICES: &[&str] = &[
     "muster.v1.SettingsService",
     "muster.v1.UserService",
     "muster.v1.AdminTokenService",
+    "muster.v1.WebAppService",
     "muster.v1.LobbyService",
     "muster.v1.AdmissionRuleService",
 ];

@@ -18,6 +18,7 @@ pub(super) enum Key {
     Device(SerialNumber),
     Relay(Arc<str>),
     Admin(Arc<str>),
+    WebApp(i64),
     /// Someone who could not be identified.
     Address(Option<IpAddr>),
 }
@@ -28,6 +29,7 @@ impl Key {
             Caller::Device(serial) => Self::Device(*serial),
             Caller::Relay(_) => Self::Relay(Arc::clone(label)),
             Caller::Admin(_) => Self::Admin(Arc::clone(label)),
+            Caller::WebApp(app) => Self::WebApp(app.id),
         }
     }
 
@@ -36,6 +38,7 @@ impl Key {
             Self::Device(_) => DEVICE,
             Self::Relay(_) => RELAY,
             Self::Admin(_) => ADMIN,
+            Self::WebApp(_) => WEB_APP,
             Self::Address(_) => STRANGER,
         }
     }
@@ -65,6 +68,8 @@ const DEVICE: Class = class(50, 200, 16);
 const RELAY: Class = class(1_000_000, 1_000_000, 4_096);
 /// A person, a script or a page.
 const ADMIN: Class = class(500, 1_000, 256);
+/// A portal that adds its users one by one.
+const WEB_APP: Class = class(200, 1_000, 64);
 /// Whoever tries credentials.
 const STRANGER: Class = class(10, 50, 64);
 
@@ -74,6 +79,7 @@ pub(super) struct Limits {
     devices: DefaultKeyedRateLimiter<Key>,
     relays: DefaultKeyedRateLimiter<Key>,
     admins: DefaultKeyedRateLimiter<Key>,
+    web_apps: DefaultKeyedRateLimiter<Key>,
     strangers: DefaultKeyedRateLimiter<Key>,
     in_flight: Mutex<HashMap<Key, u32>>,
 }
@@ -88,6 +94,7 @@ impl Limits {
             devices: limiter(DEVICE),
             relays: limiter(RELAY),
             admins: limiter(ADMIN),
+            web_apps: limiter(WEB_APP),
             strangers: limiter(STRANGER),
             in_flight: Mutex::default(),
         })
@@ -99,6 +106,7 @@ impl Limits {
             Key::Device(_) => &self.devices,
             Key::Relay(_) => &self.relays,
             Key::Admin(_) => &self.admins,
+            Key::WebApp(_) => &self.web_apps,
             Key::Address(_) => &self.strangers,
         };
         let class = key.class();
@@ -122,7 +130,7 @@ impl Limits {
 
     /// Forgets callers that have not called for a while.
     pub(super) fn tidy(&self) {
-        for limiter in [&self.devices, &self.relays, &self.admins, &self.strangers] {
+        for limiter in [&self.devices, &self.relays, &self.admins, &self.web_apps, &self.strangers] {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }

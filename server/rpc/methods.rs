@@ -27,7 +27,7 @@ pub enum Audience {
     AuthClients,
     /// Those who hold an admin token, as far as their role allows.
     Admins(Access, Extent),
-    /// Everybody who is known.
+    /// Everybody who is known, Web apps aside: the debug feed has nothing that is theirs alone.
     Known,
 }
 
@@ -123,6 +123,13 @@ pub const METHODS: &[Method] = &[
     row("AdminTokenService/GetAdminToken", READ_ALL),
     row("AdminTokenService/CreateAdminToken", WRITE_ALL),
     row("AdminTokenService/RevokeAdminToken", WRITE_ALL),
+    row("WebAppService/ListWebApps", READ),
+    row("WebAppService/GetWebApp", READ),
+    row("WebAppService/CreateWebApp", WRITE),
+    row("WebAppService/UpdateWebApp", WRITE),
+    row("WebAppService/RotateWebAppSecret", WRITE),
+    row("WebAppService/DeleteWebApp", WRITE),
+    row("WebAppService/UndeleteWebApp", WRITE),
     row("LobbyService/ListLobby", READ_ALL),
     row("LobbyService/GetLobbyEntry", READ_ALL),
     row("LobbyService/ApproveLobbyEntry", WRITE_ALL),

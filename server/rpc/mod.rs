@@ -28,6 +28,7 @@ mod status;
 mod unhandled;
 mod user;
 mod user_sync;
+mod web_app;
 mod wire;
 mod wire_admin;
 mod wire_deleting;
@@ -53,6 +54,7 @@ use muster_proto::v1::lobby_service_server::LobbyServiceServer;
 use muster_proto::v1::realm_service_server::RealmServiceServer;
 use muster_proto::v1::settings_service_server::SettingsServiceServer;
 use muster_proto::v1::user_service_server::UserServiceServer;
+use muster_proto::v1::web_app_service_server::WebAppServiceServer;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -123,6 +125,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
     let users = user::Users { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let admin_tokens =
         admin_token::AdminTokens { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
+    let web_apps = web_app::WebApps { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let licenses = license::Licenses { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let clusters = cluster::Clusters { gate: gate.clone(), store: Arc::clone(&store), writer: writer.clone() };
     let device_admin =
@@ -154,6 +157,7 @@ pub fn router(parts: Parts, health: &Health) -> Result<Router<Layers>, tonic_ref
         .add_service(LobbyServiceServer::new(lobby).max_decoding_message_size(MAX_REQUEST))
         .add_service(AdmissionRuleServiceServer::new(admission_rules).max_decoding_message_size(MAX_REQUEST))
         .add_service(AdminTokenServiceServer::new(admin_tokens).max_decoding_message_size(MAX_REQUEST))
+        .add_service(WebAppServiceServer::new(web_apps).max_decoding_message_size(MAX_REQUEST))
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -286,18 +286,18 @@ pub(super) fn display_name(row: &AuthClientRow) -> String {
     match (&row.cluster, row.serial) {
         (Some((_, cluster)), _) => format!("{cluster}-{vdom}"),
         (None, Some(serial)) => format!("{serial}-{vdom}"),
-        (None, None) => format!("merged-{vdom}"),
+        (None, None) => row.web_app.clone().unwrap_or_else(|| format!("merged-{vdom}")),
     }
 }
 
 pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
-    let AuthClient { id, vdom, created_at, updated_at, deleted, .. } = &row.client;
+    let AuthClient { id, owner, vdom, created_at, updated_at, deleted, .. } = &row.client;
     v1::AuthClient {
         name: format!("authClients/{}", id.0),
         id: id.0,
         display_name: display_name(row),
         serial_number: row.serial.map(|serial| serial.to_string()).unwrap_or_default(),
-        vdom: vdom.to_string(),
+        vdom: if row.web_app.is_some() { String::new() } else { vdom.to_string() },
         realm: row.realm.clone(),
         state: state(deleted.is_some()),
         etag: row.client.etag(),
@@ -308,6 +308,7 @@ pub(super) fn auth_client(row: &AuthClientRow) -> v1::AuthClient {
         alias: row.client.alias.to_string(),
         users: row.client.users,
         cluster: row.cluster.as_ref().map(|(id, _)| format!("clusters/{}", id.0)).unwrap_or_default(),
+        web_app: row.web_app.as_ref().map(|_| format!("webApps/{}", owner.0)).unwrap_or_default(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::operation::OperationId;
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceId, DeviceKey,
     Entry, Held, HeldId, License, LobbyEntry, Name, Needs, OwnerId, Realm, Settings, State, User, UserId, UserRef,
+    WebApp, WebAppId,
 };
 
 /// Who changed what, in which operation.
@@ -178,6 +179,15 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of admin tokens, with one row more if there is a next page; and how many there are in all.
     async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError>;
 
+    /// A Web app with its auth client, deleted or not.
+    async fn web_app(&self, id: WebAppId) -> Result<Option<WebAppRow>, StoreError>;
+
+    /// The Web app of this client id, deleted or not.
+    async fn web_app_of(&self, client_id: &str) -> Result<Option<WebApp>, StoreError>;
+
+    /// One page of Web apps, with one row more if there is a next page; and how many there are in all.
+    async fn list_web_apps(&self, query: &Query) -> Result<(Vec<WebAppRow>, i64), StoreError>;
+
     /// One held removal, decided or not.
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError>;
 
@@ -251,6 +261,17 @@ pub struct AuthClientRow {
     pub realm: String,
     /// Its cluster, if it belongs to one, and the name of it.
     pub cluster: Option<(ClusterId, String)>,
+    /// The name of the Web app that it is, if it is one.
+    pub web_app: Option<String>,
+}
+
+/// A Web app as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebAppRow {
+    /// The Web app.
+    pub app: WebApp,
+    /// Its auth client.
+    pub client: AuthClient,
 }
 
 /// A user as admins see it.

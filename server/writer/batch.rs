@@ -151,7 +151,8 @@ fn standing(state: &State) -> Vec<(Identity, bool)> {
     let devices = state.devices.changed().map(|device| (Identity::Device(device.serial), device.is_banned()));
     let tokens = state.admin_tokens.changed();
     let tokens = tokens.map(|token| (Identity::AdminToken(TokenHash(token.hash.0)), token.revoked_at.is_some()));
-    devices.chain(tokens).collect()
+    let apps = state.web_apps.changed().map(|app| (Identity::WebApp(app.id.0), !app.is_active()));
+    devices.chain(tokens).chain(apps).collect()
 }
 
 /// The names of the realms that answers are about. The writing connection remembers most of them.

@@ -319,6 +319,7 @@ fn summary(action: &Action, answer: &Answer, validate_only: bool) -> String {
         After::Realm(realm) if !answer.clients.is_empty() => Some(format!("{}, realm {}", of_clients(), realm.name)),
         After::Realm(realm) => Some(format!("realm {}", realm.name)),
         After::AdminToken(_) => Some("admin token".to_owned()),
+        After::WebApp(found) => Some(format!("Web app {}", found.0.name)),
         After::Lobby(entry) => Some(format!("{} in the lobby: device", entry.serial)),
         After::Admission(_) => Some("admission rules".to_owned()),
         After::Settings(_) => Some("settings".to_owned()),

@@ -187,12 +187,19 @@ fn user_action() -> impl Strategy<Value = Action> {
         let target = ClientTarget { serial: serial(number), vdom: vdom.parse().unwrap() };
         let UserAttributes { username, email, .. } = attributes(name, domain);
         match what {
-            0 | 1 => Action::AddUser(UserAddition { target, user: attributes(name, domain) }),
+            0 | 1 => Action::AddUser(UserAddition { target: target.into(), user: attributes(name, domain) }),
             2 => {
                 let (email, active) = (Some(email), Some(domain == "example.com"));
-                Action::UpdateUser(UserUpdate { target, username, email, mobile: NewMobile::Kept, kind: None, active })
+                Action::UpdateUser(UserUpdate {
+                    target: target.into(),
+                    username,
+                    email,
+                    mobile: NewMobile::Kept,
+                    kind: None,
+                    active,
+                })
             }
-            _ => Action::DeleteUser(UserDeletion { target, username }),
+            _ => Action::DeleteUser(UserDeletion { target: target.into(), username }),
         }
     })
 }

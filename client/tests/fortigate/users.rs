@@ -28,6 +28,7 @@ pub(crate) struct Register(Arc<Mutex<BTreeMap<(String, String), UserAttributes>>
 fn vdom(target: Option<AuthClientTarget>) -> String {
     match target.unwrap().target.unwrap() {
         Target::FortiProduct(product) => product.vdom,
+        Target::WebApp(name) => panic!("a FortiGate named the Web app {name:?}"),
     }
 }
 

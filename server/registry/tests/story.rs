@@ -108,7 +108,7 @@ pub(super) fn addition(name: &str, username: &str) -> Action {
         kind: UserKind::Local,
         active: true,
     };
-    Action::AddUser(UserAddition { target: target(name), user })
+    Action::AddUser(UserAddition { target: target(name).into(), user })
 }
 
 impl Register {
@@ -142,7 +142,7 @@ impl Register {
             Step::UndeleteDevice => Action::UndeleteDevice { serial: serial() },
             Step::Add(name, user) => addition(name, user),
             Step::Disable(name, user) => Action::UpdateUser(UserUpdate {
-                target: target(name),
+                target: target(name).into(),
                 username: user.parse().unwrap(),
                 email: None,
                 mobile: NewMobile::default(),
@@ -150,7 +150,7 @@ impl Register {
                 active: Some(false),
             }),
             Step::DeleteUser(name, user) => {
-                Action::DeleteUser(UserDeletion { target: target(name), username: user.parse().unwrap() })
+                Action::DeleteUser(UserDeletion { target: target(name).into(), username: user.parse().unwrap() })
             }
             Step::DeletePerson(user) => {
                 let username: Username = user.parse().unwrap();

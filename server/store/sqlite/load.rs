@@ -10,7 +10,7 @@ use super::entity::{Entity, SqliteQuery};
 use super::{MAX_ROWS, Memory, SqliteWriting, list, pad, round};
 use crate::registry::{
     AdminToken, Admission, AuthClient, Cluster, Device, DeviceKey, Held, License, LobbyEntry, Needs, OwnerId, Realm,
-    ReleaseCode, Settings, State, User, UserRef,
+    ReleaseCode, Settings, State, User, UserRef, WebApp,
 };
 
 /// A serial number as `device.serial` holds it.
@@ -72,6 +72,7 @@ impl SqliteWriting {
         self.load_lobby(needs, state).await?;
         self.load_keys(needs, state).await?;
         self.load_admin_tokens(needs, state).await?;
+        self.load_web_apps(needs, state).await?;
         self.load_held(needs, state).await
     }
 
@@ -121,6 +122,27 @@ impl SqliteWriting {
                 state.admin_tokens.load(token.id, Some(token));
             }
             state.whole.admin_tokens = true;
+        }
+        Ok(())
+    }
+
+    async fn load_web_apps(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        if needs.web_apps {
+            let text = format!("SELECT {} FROM web_app", WebApp::columns());
+            for row in sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await? {
+                let app = WebApp::read(&row)?;
+                state.whole.owners.insert(app.owner());
+                state.web_apps.load(app.id, Some(app));
+            }
+            let text = format!(
+                "SELECT {} FROM auth_client JOIN web_app ON web_app.id = auth_client.owner_id",
+                AuthClient::columns()
+            );
+            for row in sqlx::query(AssertSqlSafe(text)).fetch_all(&mut self.connection).await? {
+                let client = AuthClient::read(&row)?;
+                state.auth_clients.load((client.owner, client.vdom), Some(client));
+            }
+            state.whole.web_apps = true;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod recent;
 mod release_code;
 mod text;
 mod user;
+mod web_app;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,7 +32,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef};
+use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef, WebApp};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -115,6 +116,7 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
     writes.remove::<User>(state.users.removed().map(|row| row.id.0));
     writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
+    writes.remove::<WebApp>(state.web_apps.removed().map(|row| row.id.0));
     writes.remove::<Device>(state.devices.removed().map(|row| row.id.0));
     writes.write(state.settings.changed());
     writes.write(state.realms.changed());
@@ -127,6 +129,7 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
     writes.write(state.users.changed());
     writes.write(state.user_refs.changed());
     writes.write(state.admin_tokens.changed());
+    writes.write(state.web_apps.changed());
     writes.write(state.admission.changed());
     writes.write(state.lobby.changed());
     writes.write(state.held.changed());

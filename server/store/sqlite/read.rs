@@ -11,12 +11,12 @@ use muster_proto::{Pattern, SerialNumber, Timestamp, UserKind, user};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
-use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, Story, UserRow};
+use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, Story, UserRow, WebAppRow};
 use super::entity::{Entity, number, parse};
-use super::load;
+use super::{load, web_app};
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Entry, Held,
-    HeldId, License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, toggle,
+    HeldId, License, LobbyEntry, OwnerId, Realm, Settings, User, UserId, WebApp, WebAppId, toggle,
 };
 
 /// The connections that read.
@@ -146,7 +146,8 @@ impl List {
 
 /// An auth client belongs to a device, to a cluster, or to neither.
 pub(super) const AUTH_CLIENTS_FROM: &str = "auth_client LEFT JOIN device ON device.id = auth_client.owner_id \
-    LEFT JOIN cluster ON cluster.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
+    LEFT JOIN cluster ON cluster.id = auth_client.owner_id \
+    LEFT JOIN web_app ON web_app.id = auth_client.owner_id JOIN realm ON realm.id = auth_client.realm_id";
 /// The serial number of the device, or of the primary of the cluster.
 const OWNER_SERIAL: &str = "coalesce(device.serial, cluster.primary_serial, '')";
 /// How an auth client is found by the serial number of its device, or of any member of its cluster.
@@ -169,7 +170,7 @@ const PURGEABLE: &str = "WITH due (at) AS (SELECT ?1 - retention_days * 86400000
 
 /// The columns of [`auth_client_row`], in its order.
 pub(super) fn auth_client_columns() -> String {
-    format!("{}, {OWNER_SERIAL}, realm.name, cluster.id, cluster.name", AuthClient::columns())
+    format!("{}, {OWNER_SERIAL}, realm.name, cluster.id, cluster.name, web_app.name", AuthClient::columns())
 }
 
 /// An auth client with its device and its realm.
@@ -183,6 +184,7 @@ pub(super) fn auth_client_row(row: &SqliteRow) -> Result<AuthClientRow, StoreErr
         serial: has_serial.then(|| parse::<SerialNumber>(row, behind, "device", "serial")).transpose()?,
         realm: row.try_get(behind + 1)?,
         cluster: id.map(|id| (ClusterId(id), name.unwrap_or_default())),
+        web_app: row.try_get(behind + 4)?,
     })
 }
 
@@ -248,6 +250,20 @@ fn clusters() -> List {
         table: "cluster",
         fields: &[("display_name", "cluster.name"), ("serial_number", BY_MEMBER)],
         in_realms: None,
+    }
+}
+
+/// A Web app with its auth client, which it always has.
+const WEB_APPS_FROM: &str =
+    "web_app JOIN auth_client ON auth_client.owner_id = web_app.id JOIN realm ON realm.id = auth_client.realm_id";
+
+fn web_apps() -> List {
+    List {
+        columns: format!("{}, {}", AuthClient::columns(), WebApp::columns()),
+        from: WEB_APPS_FROM,
+        table: "web_app",
+        fields: &[("display_name", "web_app.name"), ("client_id", "web_app.client_id"), ("realm", "realm.name")],
+        in_realms: Some("auth_client.realm_id IN ({})"),
     }
 }
 
@@ -444,6 +460,34 @@ impl Reading for SqliteReading {
     async fn list_admin_tokens(&self, query: &Query) -> Result<(Vec<AdminToken>, i64), StoreError> {
         let (page, total) = self.list(&admin_tokens(), query).await?;
         Ok((page.iter().map(AdminToken::read).collect::<Result<_, _>>()?, total))
+    }
+
+    async fn web_app(&self, id: WebAppId) -> Result<Option<WebAppRow>, StoreError> {
+        let text = format!("SELECT {} FROM web_app WHERE id = ?", WebApp::columns());
+        let mut snapshot = self.pool.begin().await?;
+        let found = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&mut *snapshot).await?;
+        let text = format!("SELECT {} FROM auth_client WHERE owner_id = ?", AuthClient::columns());
+        let client = sqlx::query(AssertSqlSafe(text)).bind(id.0).fetch_optional(&mut *snapshot).await?;
+        let Some((app, client)) = found.zip(client) else { return Ok(None) };
+        Ok(Some(WebAppRow { app: WebApp::read(&app)?, client: AuthClient::read(&client)? }))
+    }
+
+    async fn web_app_of(&self, client_id: &str) -> Result<Option<WebApp>, StoreError> {
+        let text = format!("SELECT {} FROM web_app WHERE client_id = ?", WebApp::columns());
+        let query = sqlx::query(AssertSqlSafe(text)).bind(client_id.to_owned());
+        query.fetch_optional(&self.pool).await?.as_ref().map(WebApp::read).transpose()
+    }
+
+    async fn list_web_apps(&self, query: &Query) -> Result<(Vec<WebAppRow>, i64), StoreError> {
+        let (page, total) = self.list(&web_apps(), query).await?;
+        let mut rows = Vec::with_capacity(page.len());
+        for row in page {
+            rows.push(WebAppRow {
+                client: AuthClient::read(&row)?,
+                app: web_app::read_at(&row, AuthClient::COLUMNS.len())?,
+            });
+        }
+        Ok((rows, total))
     }
 
     async fn held(&self, id: HeldId) -> Result<Option<Held>, StoreError> {

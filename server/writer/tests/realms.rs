@@ -37,7 +37,7 @@ fn add(number: u8, name: &str) -> Action {
         kind: UserKind::Local,
         active: true,
     };
-    Action::AddUser(UserAddition { target, user })
+    Action::AddUser(UserAddition { target: target.into(), user })
 }
 
 fn step() -> impl Strategy<Value = Command> {
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Command> {
         }),
         2 => (number(), name()).prop_map(|(number, name)| {
             let target = ClientTarget { serial: serial(number), vdom: VdomName::ROOT };
-            Action::DeleteUser(UserDeletion { target, username: name.parse().unwrap() })
+            Action::DeleteUser(UserDeletion { target: target.into(), username: name.parse().unwrap() })
         }),
         2 => (place(), prop::option::of(0_i64..3)).prop_map(|(realm, quota)| {
             let change = RealmChange { user_quota: Some(quota), ..RealmChange::default() };
