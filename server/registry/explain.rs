@@ -249,7 +249,7 @@ fn present(state: &State, client: &AuthClient) -> Result<Finding, Stop> {
     let vdom = client.vdom;
     let held = state.held_on(HeldOn::Vdoms(client.owner))?;
     let Some(held) = held.filter(|held| held.names.iter().any(|name| **name == *vdom.as_str())) else {
-        return Ok(Finding::new(Verdict::Present, None, format!("the VDOM {vdom} is in use")));
+        return Ok(Finding::new(Verdict::Present, None, format!("{} is in use", named(vdom))));
     };
     let (reason, how) = match held.state {
         HeldState::Rejected => (Reason::RemovalRejected, "an admin rejected"),
@@ -284,13 +284,13 @@ fn gone(
     let mode = client.deleted.as_deref().map(|tombstone| tombstone.mode);
     Ok(match mode {
         Some(DeleteMode::Ban) => {
-            Finding::of(&Refusal::new(Reason::AuthClientBanned, format!("the VDOM {vdom} was removed and banned")))
+            Finding::of(&Refusal::new(Reason::AuthClientBanned, format!("{} was removed and banned", named(vdom))))
         }
         Some(DeleteMode::Retire) => {
-            Finding::of(&Refusal::new(Reason::AuthClientRetired, format!("the VDOM {vdom} is out of service")))
+            Finding::of(&Refusal::new(Reason::AuthClientRetired, format!("{} is out of service", named(vdom))))
         }
         Some(DeleteMode::Evict) | None => too_many(state, client.owner, vdom)?.unwrap_or_else(|| {
-            let message = format!("the VDOM {vdom} was removed, and nothing keeps it from coming back");
+            let message = format!("{} was removed, and nothing keeps it from coming back", named(vdom));
             Finding::new(Verdict::Absent, Some(Reason::Evicted), message)
         }),
     })
@@ -401,13 +401,13 @@ fn user(state: &State, place: &Place, username: &Username, context: &Context<'_>
             Some(refusal) => Finding::of(&refusal),
             None if user_ref.is_some() => {
                 let message = format!(
-                    "user {username} was removed from the VDOM {}, and nothing keeps it from coming back",
-                    client.vdom
+                    "user {username} was removed from {}, and nothing keeps it from coming back",
+                    named(client.vdom)
                 );
                 Finding::new(Verdict::Absent, Some(Reason::Evicted), message)
             }
             None => {
-                let message = format!("user {username} was never on the VDOM {}", client.vdom);
+                let message = format!("user {username} was never on {}", named(client.vdom));
                 Finding::new(Verdict::NeverSeen, None, message)
             }
         },
@@ -424,11 +424,11 @@ fn user(state: &State, place: &Place, username: &Username, context: &Context<'_>
 fn on_client(state: &State, client: &AuthClient, username: &Username, key: &UserKey) -> Result<Finding, Stop> {
     let held = state.held_on(HeldOn::Users(client.owner, client.vdom))?;
     let Some(held) = held.filter(|held| held.names.iter().any(|name| **name == *key.as_str())) else {
-        let message = format!("user {username} is on the VDOM {}", client.vdom);
+        let message = format!("user {username} is on {}", named(client.vdom));
         return Ok(Finding::new(Verdict::Present, None, message));
     };
     let reason = if held.state == HeldState::Rejected { Reason::RemovalRejected } else { Reason::RemovalHeld };
-    let message = format!("user {username} is on the VDOM {}; its removal is held", client.vdom);
+    let message = format!("user {username} is on {}; its removal is held", named(client.vdom));
     let mut finding = Finding::new(Verdict::Held, Some(reason), message);
     finding.set("guard_users", state.settings().guard_users);
     finding.about.push(held.id.0);
@@ -443,7 +443,7 @@ fn room(state: &State, client: &AuthClient, key: &UserKey) -> Result<Option<Refu
     if state.user(client.realm, key)?.is_some_and(|person| person.deleted_at.is_none()) {
         return Ok(None);
     }
-    match quota::admit(state, client.realm, 1) {
+    match quota::admit(state, client.realm, 0) {
         Err(Stop::Refused(refusal)) => Ok(Some(refusal)),
         Err(missing) => Err(missing),
         Ok(()) => Ok(None),
@@ -484,6 +484,11 @@ fn person(state: &State, named: &NamedUser, context: &Context<'_>) -> Result<Fin
     finding.set("disabled by an admin", on_off(person.disabled));
     finding.about.push(person.id.0);
     Ok(finding)
+}
+
+/// An auth client in words: a Web app has no VDOM.
+fn named(vdom: VdomName) -> String {
+    if vdom == VdomName::WEB_APP { "the Web app".to_owned() } else { format!("the VDOM {vdom}") }
 }
 
 fn on_off(value: bool) -> &'static str {

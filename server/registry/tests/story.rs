@@ -198,7 +198,7 @@ impl Register {
             Step::OtherAdds(name, user) => {
                 let Action::AddUser(addition) = addition(name, user) else { return None };
                 let target = ClientTarget { serial: other(), vdom: vdom(name) };
-                Action::AddUser(UserAddition { target, ..addition })
+                Action::AddUser(UserAddition { target: target.into(), ..addition })
             }
             // Not a second one: it would have the same name.
             Step::Cluster if self.cluster_in_use().is_some() => return None,
