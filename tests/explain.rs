@@ -203,6 +203,31 @@ async fn history_shows_an_auth_client_as_of_a_time_and_between_generations() {
 }
 
 #[tokio::test]
+async fn history_follows_an_auth_client_into_a_cluster() {
+    let muster = Muster::start().await;
+    let admin = muster.admin();
+    for serial in [A, B] {
+        let mut device = muster.device(serial).devices();
+        device.register(register(serial, &["sales"])).await.unwrap();
+        device.add_user(add_user(serial, "sales", if serial == A { "alice" } else { "bob" })).await.unwrap();
+    }
+    let request = v1::CreateClusterRequest {
+        display_name: "edge".to_owned(),
+        primary_serial_number: A.to_owned(),
+        member_serial_numbers: vec![B.to_owned()],
+        ..Default::default()
+    };
+    admin.clusters().create_cluster(request).await.unwrap();
+    muster.device(B).devices().add_user(add_user(B, "sales", "carol")).await.unwrap();
+    let request = v1::GetHistoryRequest { name: client("sales"), ..Default::default() };
+    let history = admin.explaining().get_history(request).await.unwrap().into_inner();
+    let now = history.after.unwrap();
+    assert_eq!((now.usernames.join(" "), history.incomplete), ("alice bob carol".to_owned(), false));
+    let methods: Vec<_> = history.entries.iter().map(|entry| entry.method.as_str()).collect();
+    assert_eq!(methods, ["Register", "AddUser", "CreateCluster", "AddUser"]);
+}
+
+#[tokio::test]
 async fn the_audit_log_is_listed_by_device_vdom_user_operation_caller_method_and_time() {
     let muster = Muster::start().await;
     let admin = muster.admin();
