@@ -443,7 +443,7 @@ fn room(state: &State, client: &AuthClient, key: &UserKey) -> Result<Option<Refu
     if state.user(client.realm, key)?.is_some_and(|person| person.deleted_at.is_none()) {
         return Ok(None);
     }
-    match quota::admit(state, client.realm, 1) {
+    match quota::admit(state, client.realm, 0) {
         Err(Stop::Refused(refusal)) => Ok(Some(refusal)),
         Err(missing) => Err(missing),
         Ok(()) => Ok(None),
