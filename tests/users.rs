@@ -289,7 +289,8 @@ async fn a_stream_that_breaks_off_changes_nothing() {
     let only = DebugFilter { operation_id: operation, ..Default::default() };
     let request = StreamDebugLogsRequest { include: vec![only], earliest: true, follow: true, ..Default::default() };
     let ended = muster.admin().watch(request).await.event(|event| event.terminal).await;
-    assert_eq!(ended.code, "CANCELLED");
+    // The end of the list may arrive before the end of the call.
+    assert!(["CANCELLED", "INVALID_ARGUMENT"].contains(&ended.code.as_str()), "{ended:?}");
     let held = v1::SyncUsersBegin { digest: digest_of_list(&users(&["alice"])), ..begin("") };
     assert_eq!(UserStream::open(&device, held).await.demand(), SyncUsersDemand::InSync);
     for (first, reason) in [

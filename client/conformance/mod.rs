@@ -2,8 +2,8 @@
 //!
 //! # Layout, in reading order
 //!
-//! - [`subject`]: the server under test, and the boxes that the checks make for themselves; [`raw`]: bytes as they are.
-//! - [`devices`], [`wire`], [`users`], [`channels`], [`feeds`]: the checks. [`CHECKS`] lists them.
+//! - [`subject`]: the server under test, and the boxes that the checks make for themselves; `raw`: bytes as they are.
+//! - `devices`, `wire`, `users`, `channels`, `feeds`: the checks. [`CHECKS`] lists them.
 
 mod channels;
 mod devices;
