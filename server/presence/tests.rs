@@ -1,3 +1,5 @@
+//! Who is online, under a clock that the tests turn.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 
