@@ -139,9 +139,7 @@ impl Muster {
     /// A connection of the device with this serial number: the same box each time.
     #[must_use]
     pub fn device(&self, serial: &str) -> Caller {
-        let mut boxes = self.boxes.lock().unwrap();
-        let issue = || self.device_ca().issue(serial, &[], crate::DAY);
-        self.with_certificate(boxes.entry(serial.to_owned()).or_insert_with(issue))
+        self.device_by(self.address, serial)
     }
 
     /// A connection of another box that claims the same serial number, with a key of its own.
@@ -209,7 +207,9 @@ impl Muster {
     /// A connection of a device by way of another address, such as that of a proxy.
     #[must_use]
     pub fn device_by(&self, address: SocketAddr, serial: &str) -> Caller {
-        self.caller_by(address, Some(&self.device_ca().issue(serial, &[], crate::DAY)))
+        let mut boxes = self.boxes.lock().unwrap();
+        let issue = || self.device_ca().issue(serial, &[], crate::DAY);
+        self.caller_by(address, Some(boxes.entry(serial.to_owned()).or_insert_with(issue)))
     }
 
     fn caller(&self, certificate: Option<&Issued>) -> Caller {
