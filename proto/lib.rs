@@ -6,6 +6,7 @@
 //! - [`SerialNumber`], [`VdomName`], [`RealmName`], [`Username`], [`Email`], [`MobileNumber`], [`Text`], [`Timestamp`], [`Cursor`]: values that cannot be wrong.
 //! - [`device`], [`device_users`], [`user_sync`], [`channel`], [`admin`], [`realms`], [`settings`], [`deleting`], [`release_code`], [`debug_log`]: the requests, parsed; every bad field is named at once ([`Invalid`]).
 //! - [`Reason`]: the stable reason codes of every refusal, each with its gRPC code and its fix.
+//! - [`raw`]: messages as bytes, for tools and tests.
 //! - [`encoded`]: the server of the debug feed, whose responses are bytes already.
 
 pub mod admin;
@@ -22,6 +23,7 @@ pub mod explain;
 mod invalid;
 pub mod license;
 mod mask;
+pub mod raw;
 mod realm;
 mod realm_ref;
 pub mod realms;

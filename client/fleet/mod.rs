@@ -4,7 +4,7 @@
 //!
 //! - [`args`]: the command line. [`scenario`]: what a fleet does, as data; [`schedule`]: when.
 //! - [`serials`]: which boxes there are, and which of them are this process's; [`limits`]: whether the machine lets so many be.
-//! - [`standin`]: one box. [`viewer`]: one viewer of the debug feed. [`admin`]: what the register holds.
+//! - [`standin`]: one box; [`shared`]: what all of them share. [`viewer`]: one viewer of the debug feed. [`admin`]: what the register holds.
 //! - [`run`]: the steps. [`metrics`]: what is measured meanwhile. [`invariants`]: what must hold at the end.
 //! - [`report`]: what came of it; [`summary`] and [`html`] show it.
 
@@ -20,6 +20,7 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod serials;
+pub mod shared;
 pub mod standin;
 pub mod summary;
 pub mod viewer;
@@ -55,7 +56,8 @@ use report::{Checked, Report};
 use run::{Mailbox, Runner};
 use scenario::{Scenario, Step};
 use serials::MAX_BOXES;
-use standin::{Shared, StandIn};
+use shared::Shared;
+use standin::StandIn;
 
 const FIRMWARE: &str = "v7.4.8,build2795";
 const MODEL: &str = "FortiGate-VM01";

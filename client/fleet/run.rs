@@ -27,7 +27,8 @@ use super::metrics::Kind;
 use super::report::{Memory, Report, StepTime, StormReport};
 use super::scenario::{Scenario, Step};
 use super::schedule::Schedule;
-use super::standin::{Ask, Shared, Ticket};
+use super::shared::Shared;
+use super::standin::{Ask, Ticket};
 use super::viewer::Viewer;
 use crate::backoff::Backoff;
 

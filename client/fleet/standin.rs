@@ -1,15 +1,14 @@
 //! One box of a fleet: a task that keeps a connection, does what it is asked, and comes back when the connection is lost.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
-use muster_proto::{Reason, SerialNumber, VdomName, v1};
+use muster_proto::{Reason, VdomName, v1};
 use rand::rngs::StdRng;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +17,8 @@ use tonic::{Code, Request, Status};
 
 use super::invariants::Acknowledged;
 use super::limits;
-use super::metrics::{Kind, Metrics, Operation};
+use super::metrics::{Kind, Operation};
+use super::shared::{Shared, lock};
 use crate::backoff::Backoff;
 use crate::channel::{self, Channel, Happening};
 use crate::connect::{Connection, Dialer, Over};
@@ -27,88 +27,6 @@ use crate::failure::CallError;
 
 /// How long one try of a call may take.
 const CALL: Duration = Duration::from_secs(30);
-
-/// What the boxes of a fleet share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What is measured.
-    pub metrics: Metrics,
-    /// How long an operation may take with all its retries.
-    pub patience: Duration,
-    /// Whether viewers of the debug feed are there: then operations are written down.
-    pub is_watched: AtomicBool,
-    operations: Mutex<Vec<Operation>>,
-    storm: Mutex<Option<Storm>>,
-    contested: Mutex<HashSet<SerialNumber>>,
-}
-
-/// A restart of the server that is under way.
-#[derive(Debug)]
-struct Storm {
-    returned: mpsc::UnboundedSender<u32>,
-    first_loss: Option<Instant>,
-    first_return: Option<Instant>,
-}
-
-/// When a restart was noticed, and when the server answered again.
-#[derive(Clone, Copy, Debug)]
-pub struct Outage {
-    /// When the first box lost its connection.
-    pub lost: Instant,
-    /// When the first box had one again.
-    pub found: Instant,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is held can be left half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// For a fleet whose operations may take this long.
-    #[must_use]
-    pub fn new(patience: Duration) -> Self {
-        Self {
-            metrics: Metrics::new(Instant::now()),
-            patience,
-            is_watched: AtomicBool::new(false),
-            operations: Mutex::default(),
-            storm: Mutex::default(),
-            contested: Mutex::default(),
-        }
-    }
-
-    /// The operations that were acknowledged since viewers are there.
-    #[must_use]
-    pub fn operations(&self) -> Vec<Operation> {
-        lock(&self.operations).clone()
-    }
-
-    /// The serial numbers under which two boxes were let in.
-    #[must_use]
-    pub fn contested(&self) -> HashSet<SerialNumber> {
-        lock(&self.contested).clone()
-    }
-
-    /// The server is about to restart: the boxes that come back are told one by one.
-    pub fn storm_begins(&self) -> mpsc::UnboundedReceiver<u32> {
-        let (returned, returns) = mpsc::unbounded_channel();
-        *lock(&self.storm) = Some(Storm { returned, first_loss: None, first_return: None });
-        returns
-    }
-
-    /// The restart is over.
-    pub fn storm_ends(&self) -> Option<Outage> {
-        let storm = lock(&self.storm).take()?;
-        Some(Outage { lost: storm.first_loss?, found: storm.first_return? })
-    }
-
-    fn in_storm(&self, act: impl FnOnce(&mut Storm)) {
-        if let Some(storm) = &mut *lock(&self.storm) {
-            act(storm);
-        }
-    }
-}
 
 /// An operation that is due; dropped when it has ended, well or not.
 #[derive(Debug)]

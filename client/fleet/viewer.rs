@@ -1,6 +1,6 @@
 //! Viewers of the debug feed, who write down what they see.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_proto::v1;
@@ -14,6 +14,7 @@ use tonic::Streaming;
 
 use super::admin::Admin;
 use super::invariants::Seen;
+use super::shared::lock;
 use crate::backoff::Backoff;
 use crate::failure::CallError;
 
@@ -33,10 +34,6 @@ impl Drop for Viewer {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Viewer {

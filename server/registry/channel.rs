@@ -4,9 +4,9 @@ use muster_proto::channel::{DebugWish, Hello};
 use muster_proto::device::Registration;
 use muster_proto::{SerialNumber, Text};
 
-use super::command::is_digest_of;
 use super::contact::may_call;
 use super::delete::{known, unknown};
+use super::foresee::is_digest_of;
 use super::report::register;
 use super::{Answer, Change, Context, Device, Name, Outcome, Planned, Reach, State, Stop, SyncStatus};
 

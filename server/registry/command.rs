@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use muster_proto::admin_token::NewAdminToken;
 use muster_proto::channel::{DebugWish, Hello};
-use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync};
+use muster_proto::device::{Deletion, Registration, Sync};
 use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserTarget, UserUpdate};
 use muster_proto::license::{LicenseNumber, LicenseRow};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
 use muster_proto::web_app::NewWebApp;
-use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName, digest};
+use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName};
 
 use super::{
-    AdminTokenId, Admission, ClientId, ClusterId, Device, Explained, HeldId, NamedClient, NamedUser, Needs, OwnerId,
-    RealmId, SecretHash, State, Verdict, WebAppId,
+    AdminTokenId, Admission, ClientId, ClusterId, Explained, HeldId, NamedClient, NamedUser, OwnerId, RealmId,
+    SecretHash, Verdict, WebAppId,
 };
 
 /// One thing that a caller asks of the register, and how.
@@ -423,7 +423,7 @@ impl Action {
     }
 
     /// The one user of a VDOM that this is about, and where, if it is about one.
-    fn user(&self) -> Option<(ClientTarget, &Username)> {
+    pub(super) fn user(&self) -> Option<(ClientTarget, &Username)> {
         let (target, username) = match self {
             Self::AddUser(UserAddition { target, user }) => (target, &user.username),
             Self::UpdateUser(UserUpdate { target, username, .. })
@@ -435,131 +435,4 @@ impl Action {
             UserTarget::WebApp(_) => None,
         }
     }
-
-    /// The user that will be looked up, once its auth client is known.
-    pub fn foresee_user(&self, state: &State, needs: &mut Needs) {
-        let Some((ClientTarget { serial, vdom }, username)) = self.user() else { return };
-        let Some(owner) = state.devices.get(&serial).map(Device::owner) else { return };
-        let Some(client) = state.auth_clients.get(&(owner, vdom)) else { return };
-        let key = username.key(state.settings().fold_usernames);
-        needs.realms.insert(client.realm);
-        needs.users.insert((client.realm, key.clone()));
-        needs.user_refs.insert((client.id, key));
-    }
-
-    /// What will certainly be looked up, so that a batch loads it at once. What is missing here is loaded one command at a time.
-    pub fn foresee(&self, needs: &mut Needs) {
-        needs.devices.extend(self.serial());
-        needs.lobby.extend(self.serial());
-        if self.is_from_device() {
-            // Where its auth clients are counted, most of the time.
-            needs.realms.insert(RealmId::DEFAULT);
-        }
-        match self {
-            Self::MoveAuthClients { clients, realm } => {
-                needs.owners.extend(clients.iter().map(|client| client.owner));
-                needs.client_users.extend(clients.iter().map(|client| client.id));
-                needs.realms.insert(*realm);
-            }
-            Self::SetUserDisabled { user, .. } => {
-                needs.users.insert((user.realm, user.key.clone()));
-            }
-            Self::DeletePerson { user, clients } => {
-                needs.owners.extend(clients.iter().map(|client| client.owner));
-                needs.user_refs.extend(clients.iter().map(|client| (client.id, user.key.clone())));
-                needs.users.insert((user.realm, user.key.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    /// The auth clients that will be looked up, once the device is known. A report that agrees with the digest of an active device changes
-    /// nothing, and is answered from the device alone.
-    pub fn foresee_of(&self, device: &Device, needs: &mut Needs) {
-        let reads_vdoms = match self {
-            Self::Register(registration) => {
-                registration.ha.is_some()
-                    || registration.license.is_some()
-                    || !agrees(device, &registration.info, &registration.vdoms)
-            }
-            Self::Sync(sync) => match &sync.full_list {
-                Some(list) => !is_digest_of(device, sync.digest) && !agrees(device, &sync.info, list),
-                None => false,
-            },
-            Self::Hello(hello) => !is_digest_of(device, hello.digest),
-            Self::Delete(_)
-            | Self::DecideHeld { .. }
-            | Self::DeleteAuthClient { .. }
-            | Self::DeleteDevice { .. }
-            | Self::UndeleteAuthClient { .. }
-            | Self::UndeleteDevice { .. }
-            | Self::CreateReleaseCode { .. }
-            | Self::ClaimDevice { .. }
-            | Self::PurgeDevice { .. }
-            | Self::Purge { .. }
-            | Self::CreateCluster { .. }
-            | Self::ReplaceDevice { .. }
-            | Self::AddMember { .. }
-            | Self::RemoveMember { .. }
-            | Self::BeginUserSync(_)
-            | Self::UsersInSync(_)
-            | Self::AddUser(_)
-            | Self::UpdateUser(_)
-            | Self::DeleteUser(_) => true,
-            Self::CreateAdminToken { .. }
-            | Self::CreateWebApp { .. }
-            | Self::RenameWebApp { .. }
-            | Self::RotateWebApp { .. }
-            | Self::DeleteWebApp { .. }
-            | Self::UndeleteWebApp(_)
-            | Self::RevokeAdminToken(_)
-            | Self::UpdateAdmission { .. }
-            | Self::ApproveLobby { .. }
-            | Self::RejectLobby { .. }
-            | Self::Contact(_)
-            | Self::Explain(_)
-            | Self::RequestSync { .. }
-            | Self::SetDeviceDebug { .. }
-            | Self::ExpireHeld { .. }
-            | Self::RenameCluster { .. }
-            | Self::DeleteCluster { .. }
-            | Self::ResolveClone { .. }
-            | Self::ImportLicenses(_)
-            | Self::ReleaseLicense(_)
-            | Self::DeleteLicense(_)
-            | Self::SetPrimary { .. }
-            | Self::CreateRealm(_)
-            | Self::UpdateRealm { .. }
-            | Self::DeleteRealm { .. }
-            | Self::UndeleteRealm { .. }
-            | Self::UpdateSettings { .. }
-            | Self::MoveAuthClients { .. }
-            | Self::UpdateAuthClient { .. }
-            | Self::SetUserDisabled { .. }
-            | Self::DeletePerson { .. } => false,
-        };
-        if reads_vdoms {
-            needs.owners.insert(device.owner());
-        }
-        needs.held.insert(device.owner());
-    }
-}
-
-/// Whether this is the digest of an active device.
-pub(super) fn is_digest_of(device: &Device, digest: Option<[u8; 32]>) -> bool {
-    device.is_active() && digest == Some(device.digest)
-}
-
-/// Whether a report of these VDOMs, "root" added, is what the register holds of the device. A report with a pseudo-VDOM never agrees,
-/// because the digest does not cover it.
-pub(super) fn agrees(device: &Device, info: &DeviceInfo, vdoms: &[VdomName]) -> bool {
-    device.is_active()
-        && !vdoms.iter().any(VdomName::is_pseudo)
-        && digest(merged(&device.info, info), vdoms.iter().copied().chain([VdomName::ROOT])) == device.digest
-}
-
-/// What the register holds of a device after it said `info`: an empty text leaves what is there.
-fn merged<'a>(held: &'a DeviceInfo, info: &'a DeviceInfo) -> [&'a str; 3] {
-    let (held, info) = (held.texts(), info.texts());
-    [0, 1, 2].map(|index| if info[index].is_empty() { held[index] } else { info[index] })
 }

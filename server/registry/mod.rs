@@ -26,6 +26,7 @@ mod contact;
 mod delete;
 mod device;
 mod explain;
+mod foresee;
 mod ha;
 mod handed;
 mod held;

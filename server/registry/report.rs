@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use muster_proto::device::{DeviceInfo, Registration, Sync};
 use muster_proto::{MAX_VDOMS, Reason, SerialNumber, VdomName};
 
-use super::command::{agrees, is_digest_of};
 use super::contact::{make_present, may_call, new_client};
 use super::delete::{moment, remove};
+use super::foresee::{agrees, is_digest_of};
 use super::ha::{self, Contact, standing};
 use super::held::{HeldOn, Removals, Ruling, rule, withdraw};
 use super::license;

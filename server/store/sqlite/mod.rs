@@ -8,6 +8,7 @@ mod device_key;
 mod entity;
 mod held;
 mod license;
+mod lists;
 mod load;
 mod lobby;
 mod read;

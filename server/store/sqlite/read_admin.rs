@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::{StoreError, UserRow};
 use super::entity::Entity;
-use super::read::{AUTH_CLIENTS_FROM, List, SqliteReading, auth_client_columns, auth_client_row};
+use super::lists::{AUTH_CLIENTS_FROM, List, auth_client_columns, auth_client_row};
+use super::read::SqliteReading;
 use crate::registry::{Realm, Settings, User, UserId, UserRef};
 
 fn realms() -> List {

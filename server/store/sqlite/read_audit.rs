@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::{StoreError, Story};
 use super::entity::time;
-use super::read::{List, SqliteReading};
+use super::lists::List;
+use super::read::SqliteReading;
 use crate::operation::OperationId;
 use crate::registry::{Entry, EntryChange};
 
