@@ -1,7 +1,5 @@
 //! The live channel of a device: what goes up and down, who is online, and how it ends.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use std::time::Duration;
 
 use muster_proto::Reason;

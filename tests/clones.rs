@@ -1,7 +1,5 @@
 //! Two boxes with one serial number, and boxes that are replaced.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, KeyState, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;

@@ -1,7 +1,5 @@
 //! Clusters: founded and joined by reports, failed over, dissolved; by devices and by admins.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::v1::{self, HaRole, LifecycleState, Outcome, StreamDebugLogsRequest};
 use muster_proto::{Reason, v1 as wire};
 use muster_tests::requests::*;

@@ -1,7 +1,5 @@
 //! Deleting: evict, ban and retire; what happens on re-contact; undeleting; purging.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::stream_debug_logs_response::Kind;
 use muster_proto::v1::{self, ClosingReason, DeleteMode, LifecycleState, Outcome, StreamDebugLogsRequest};

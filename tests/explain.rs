@@ -1,7 +1,5 @@
 //! Why something is as it is, how it was, and who changed it.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, AdminRole, AuditChange, DeleteMode, ExplainVerdict};
 use muster_tests::requests::*;

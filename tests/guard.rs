@@ -1,7 +1,5 @@
 //! The removal guard: a sync that would remove too much waits for a confirmation or for an admin.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, HeldRemovalKind, HeldRemovalState, Outcome};
 use muster_tests::requests::*;

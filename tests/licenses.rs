@@ -1,7 +1,5 @@
 //! Licences: imported, presented, released.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, Outcome};
 use muster_tests::requests::*;

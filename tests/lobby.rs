@@ -1,7 +1,5 @@
 //! The lobby and the admission rules, over the wire.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::admission_decision::Kind;
 use muster_proto::v1::{self, LobbyState, Outcome};

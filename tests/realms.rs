@@ -1,7 +1,5 @@
 //! Realms, the users in them, and auth clients moved between them, over real gRPC.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, LifecycleState, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;

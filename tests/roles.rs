@@ -3,8 +3,6 @@
 //! A new rpc needs a row in `METHODS`, or the server does not compile; and if it is about a device or about something in a realm, a sample
 //! here: a request about something in the realm "default", and the same about something that never was.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use data_encoding::BASE64;
 use muster_proto::v1::web_app_service_client::WebAppServiceClient;
 use muster_proto::v1::{self, AdminRole};

@@ -1,7 +1,5 @@
 //! The settings of the register, over real gRPC.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;

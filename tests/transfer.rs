@@ -1,7 +1,5 @@
 //! Devices handed over from the admin of one realm to the admin of another.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use muster_proto::Reason;
 use muster_proto::v1::{self, AdminRole, Outcome};
 use muster_tests::requests::*;

@@ -1,7 +1,5 @@
 //! What stands in the way of users: who may sync them, how many there may be, and what admins decided of them.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use std::time::Duration;
 
 use muster_proto::v1::{self, AdminRole, DeleteMode, KeyState, LobbyState};

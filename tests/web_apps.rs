@@ -1,7 +1,5 @@
 //! Web apps: how they come, what they may do, and how they go.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers cannot do fails the test")]
-
 use data_encoding::BASE64;
 use muster_proto::Reason;
 use muster_proto::v1::web_app_service_client::WebAppServiceClient;
