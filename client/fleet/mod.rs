@@ -4,7 +4,7 @@
 //!
 //! - [`args`]: the command line. [`scenario`]: what a fleet does, as data; [`schedule`]: when.
 //! - [`serials`]: which boxes there are, and which of them are this process's; [`limits`]: whether the machine lets so many be.
-//! - [`standin`]: one box; [`shared`]: what all of them share. [`viewer`]: one viewer of the debug feed. [`admin`]: what the register holds.
+//! - `making`: makes the boxes. [`standin`]: one box; [`shared`]: what all of them share. [`viewer`]: one viewer of the debug feed. [`admin`]: what the register holds.
 //! - [`run`]: the steps. [`metrics`]: what is measured meanwhile. [`invariants`]: what must hold at the end.
 //! - [`report`]: what came of it; [`summary`] and [`html`] show it.
 
@@ -13,6 +13,7 @@ pub mod args;
 pub mod html;
 pub mod invariants;
 pub mod limits;
+mod making;
 pub mod metrics;
 mod plot;
 pub mod report;
@@ -27,44 +28,25 @@ pub mod viewer;
 
 use std::fs;
 use std::io::Write;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use muster_proto::SerialNumber;
-use muster_proto::device::DeviceInfo;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-use rustls::ClientConfig;
-use rustls::client::Resumption;
-use rustls::pki_types::PrivateKeyDer;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::certificate::{Factory, FactoryCa};
-use crate::connect::Dialer;
-use crate::device::Device;
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
-use admin::Admin;
 use args::{Fleet, FleetCommand};
 use report::{Checked, Report};
 use run::{Mailbox, Runner};
 use scenario::{Scenario, Step};
 use serials::MAX_BOXES;
 use shared::Shared;
-use standin::StandIn;
 
-const FIRMWARE: &str = "v7.4.8,build2795";
-const MODEL: &str = "FortiGate-VM01";
 /// How long the boxes may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How many certificates one task makes.
-const CHUNK: usize = 64;
 
 /// Where the server is, and how it is reached.
 #[derive(Clone, Debug)]
@@ -120,14 +102,14 @@ async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Wri
     let sources = limits::prepare(count.saturating_add(extra), way.server.host())?;
 
     let memory_before = run::resident();
-    let trust = Trust::new(&read(way.ca.as_ref().unwrap_or(&fleet.muster_data.join("ca.pem")))?)?;
-    let factory = factory(fleet, now)?;
-    let identities = identities(fleet, (&factory, &trust), range.clone(), now).await?;
-    let admin = admin(fleet, way, &trust)?;
+    let trust = Trust::new(&making::read(way.ca.as_ref().unwrap_or(&fleet.muster_data.join("ca.pem")))?)?;
+    let factory = making::factory(fleet, now)?;
+    let identities = making::identities(fleet, (&factory, &trust), range.clone(), now).await?;
+    let admin = making::admin(fleet, way, &trust)?;
     let shared = Arc::new(Shared::new(fleet.patience));
     let mut boxes = Vec::new();
     for ((index, (serial, tls)), source) in range.zip(identities).zip(sources.into_iter().cycle()) {
-        boxes.push(make(fleet, way, &shared, (index, serial), tls, source)?);
+        boxes.push(making::make(fleet, way, &shared, (index, serial), tls, source)?);
     }
 
     let share = f64::from(count) / f64::from(fleet.devices);
@@ -148,8 +130,8 @@ async fn drive(fleet: &Fleet, way: &Way, now: OffsetDateTime, out: &mut impl Wri
         viewers: Vec::new(),
         pairs: Vec::new(),
         copies: Box::new(|index, serial| {
-            let tls = identity(&factory, &trust, &serial, 1, now)?;
-            make(fleet, way, &shared, (index, serial), tls, None)
+            let tls = making::identity(&factory, &trust, &serial, 1, now)?;
+            making::make(fleet, way, &shared, (index, serial), tls, None)
         }),
         clones: Vec::new(),
     };
@@ -185,116 +167,6 @@ fn connections(step: &Step) -> u32 {
         Step::Clone { boxes } => boxes,
         _ => 0,
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| {
-        format!(
-            "could not read {}: start muster-server once, and name its data directory with --muster-data",
-            path.display()
-        )
-    })
-}
-
-fn admin(fleet: &Fleet, way: &Way, trust: &Trust) -> anyhow::Result<Admin> {
-    let tls = Arc::new(trust.client_config(None)?);
-    let token = fleet.admin_token.clone().unwrap_or_else(|| fleet.muster_data.join("admin-token"));
-    Admin::new(Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout }, &token)
-}
-
-fn factory(fleet: &Fleet, now: OffsetDateTime) -> anyhow::Result<Arc<Factory>> {
-    let text = |name| read(&fleet.muster_data.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let ca = FactoryCa { certificate: text("device-ca.pem")?, key: text("device-ca.key")? };
-    Ok(Arc::new(Factory::open(&ca, now)?))
-}
-
-type Identities = Vec<(SerialNumber, Arc<ClientConfig>)>;
-
-/// Makes a key and a certificate for every box, on as many cores as there are.
-async fn identities(
-    fleet: &Fleet,
-    (factory, trust): (&Arc<Factory>, &Trust),
-    range: std::ops::Range<u32>,
-    now: OffsetDateTime,
-) -> anyhow::Result<Identities> {
-    let serials: Option<Vec<_>> = range.map(|index| fleet.run.serial(index)).collect();
-    let serials = serials.context("the run has too many boxes")?;
-    let mut making = JoinSet::new();
-    for (number, chunk) in serials.chunks(CHUNK).enumerate() {
-        let (chunk, factory, trust) = (chunk.to_vec(), Arc::clone(factory), trust.clone());
-        making.spawn_blocking(move || {
-            let made: anyhow::Result<Vec<_>> =
-                chunk.into_iter().map(|serial| Ok((serial, identity(&factory, &trust, &serial, 0, now)?))).collect();
-            made.map(|made| (number, made))
-        });
-    }
-    let mut chunks = Vec::new();
-    while let Some(made) = making.join_next().await {
-        chunks.push(made.context("a certificate could not be made")??);
-    }
-    chunks.sort_by_key(|(number, _)| *number);
-    Ok(chunks.into_iter().flat_map(|(_, made)| made).collect())
-}
-
-/// The TLS of one box, or of a copy of it: a key and a certificate of its own, everything else shared.
-fn identity(
-    factory: &Factory,
-    trust: &Trust,
-    serial: &SerialNumber,
-    copy: u8,
-    now: OffsetDateTime,
-) -> anyhow::Result<Arc<ClientConfig>> {
-    let key = factory.lasting_key(serial, copy)?;
-    let certificate = factory.certify(serial, &key, now)?;
-    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
-    let mut tls = trust.client_config(Some((vec![certificate.der().clone()], key)))?;
-    // A box proves itself anew each time, as after a reboot; and the cache of sessions is bigger than the rest of the box.
-    tls.resumption = Resumption::disabled();
-    Ok(Arc::new(tls))
-}
-
-fn make(
-    fleet: &Fleet,
-    way: &Way,
-    shared: &Arc<Shared>,
-    (index, serial): (u32, SerialNumber),
-    tls: Arc<ClientConfig>,
-    source: Option<IpAddr>,
-) -> anyhow::Result<Mailbox> {
-    let info =
-        DeviceInfo { model: MODEL.parse()?, hostname: format!("fleet-{index}").parse()?, firmware: FIRMWARE.parse()? };
-    let mut device = Device::new(serial, info, way.server.clone());
-    for number in 1..fleet.vdoms {
-        device.add_vdom(format!("v{number}").parse()?)?;
-    }
-    let dialer = Dialer { server: way.server.clone(), tls, connect_timeout: way.connect_timeout };
-    let chance = fleet.seed.wrapping_mul(u64::from(MAX_BOXES)).wrapping_add(index.into());
-    let mut rng = StdRng::seed_from_u64(chance);
-    let boot_id = format!("{:016x}", rng.random::<u64>());
-    let stand_in = StandIn {
-        index,
-        device,
-        dialer,
-        source,
-        rng,
-        shared: Arc::clone(shared),
-        users: fleet.users,
-        ha: None,
-        standing: None,
-        line: None,
-        channel: None,
-        keeps_channel: true,
-        boot_id,
-        pacing: None,
-        reconnect_after: None,
-        lost: None,
-        acknowledged: None,
-        next_vdom: fleet.vdoms,
-        adding: 0,
-    };
-    let (asks, asked) = mpsc::unbounded_channel();
-    let task = tokio::spawn(stand_in.live(asked));
-    Ok(Mailbox { serial, index, asks, task })
 }
 
 fn begin(fleet: &Fleet, way: &Way, scenario: &Scenario, boxes: u32, now: OffsetDateTime) -> Report {
