@@ -25,9 +25,9 @@ const CHUNK: usize = 1_000;
 
 /// The users of one auth client, as they are sent.
 #[derive(Clone, Debug)]
-struct List {
-    begin: v1::SyncUsersBegin,
-    users: Vec<v1::UserAttributes>,
+pub(crate) struct List {
+    pub(crate) begin: v1::SyncUsersBegin,
+    pub(crate) users: Vec<v1::UserAttributes>,
 }
 
 /// What became of them.
@@ -40,7 +40,7 @@ pub struct Synced {
 }
 
 /// Sends one list, and hears what became of it.
-async fn send(mut client: Client, request: Request<List>) -> Result<Response<Synced>, Status> {
+pub(crate) async fn send(mut client: Client, request: Request<List>) -> Result<Response<Synced>, Status> {
     use v1::sync_users_request::Kind as Up;
     use v1::sync_users_response::Kind as Down;
     let (metadata, extensions, List { begin, users }) = request.into_parts();

@@ -12,7 +12,7 @@ const SCENARIOS: &str = "\
 Scenarios:
   steady        boxes come up at an even rate and report, over and over
   storm         the server restarts under the whole fleet, and every box comes back
-  churn         VDOMs come and go, and connections with them
+  churn         VDOMs and users come and go, and connections with them
   failover      HA pairs change their primary, and no auth client changes its id
   clones        boxes exist twice under one serial number
   slow-viewers  some viewers of the debug feed read nothing for long
@@ -34,7 +34,7 @@ pub struct Fleet {
     /// How many VDOMs each box has at first, "root" among them.
     #[arg(long, value_name = "M", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=400))]
     pub vdoms: u32,
-    /// How many users each box has at first.
+    /// How many users each box has at first, spread over its VDOMs.
     #[arg(long, value_name = "U", default_value_t = 0)]
     pub users: u32,
     /// What the fleet does: the name of a scenario, or a file.

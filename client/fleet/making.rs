@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use muster_proto::SerialNumber;
 use muster_proto::device::DeviceInfo;
+use muster_proto::{SerialNumber, VdomName};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustls::ClientConfig;
@@ -117,14 +117,16 @@ pub(super) fn make(
     let chance = fleet.seed.wrapping_mul(u64::from(MAX_BOXES)).wrapping_add(index.into());
     let mut rng = StdRng::seed_from_u64(chance);
     let boot_id = format!("{:016x}", rng.random::<u64>());
-    let stand_in = StandIn {
+    let mut stand_in = StandIn {
         index,
         device,
         dialer,
         source,
         rng,
         shared: Arc::clone(shared),
-        users: fleet.users,
+        users: std::collections::BTreeMap::new(),
+        next_user: 0,
+        about: VdomName::ROOT,
         ha: None,
         standing: None,
         line: None,
@@ -136,8 +138,10 @@ pub(super) fn make(
         lost: None,
         acknowledged: None,
         next_vdom: fleet.vdoms,
-        adding: 0,
     };
+    for _ in 0..fleet.users {
+        stand_in.grow();
+    }
     let (asks, asked) = mpsc::unbounded_channel();
     let task = tokio::spawn(stand_in.live(asked));
     Ok(Mailbox { serial, index, asks, task })

@@ -33,8 +33,10 @@ pub enum Kind {
     Change,
     /// A box reported because the server asked it to.
     Asked,
-    /// A box put a user on an auth client.
+    /// A box synced the users of one auth client.
     Users,
+    /// A box added one user to an auth client.
+    AddUser,
     /// A box came back on purpose: from when it was due until it was in sync again.
     Reconnect,
     /// A box lost its connection: from the loss until it was in sync again.
@@ -56,7 +58,8 @@ impl Kind {
             Self::Sync => "sync",
             Self::Change => "change VDOMs",
             Self::Asked => "sync on request",
-            Self::Users => "add a user",
+            Self::Users => "sync users",
+            Self::AddUser => "add a user",
             Self::Reconnect => "reconnect",
             Self::Return => "back in sync",
             Self::Failover => "failover",

@@ -61,6 +61,18 @@ pub enum Step {
         /// How many boxes a second.
         rate: Option<f64>,
     },
+    /// Every box reports the users of each of its auth clients, one stream each.
+    SyncUsers {
+        /// How many boxes a second.
+        rate: Option<f64>,
+    },
+    /// Every box gets so many more users, and adds them one by one.
+    AddUsers {
+        /// How many.
+        count: u32,
+        /// How many boxes a second.
+        rate: Option<f64>,
+    },
     /// Every box closes its connection and comes back.
     Reconnect {
         /// How many boxes a second.
@@ -122,6 +134,8 @@ impl fmt::Display for Step {
             Self::Sync { .. } => f.write_str("sync"),
             Self::AddVdoms { count, .. } => write!(f, "add {count} VDOMs to each"),
             Self::RemoveVdoms { count, .. } => write!(f, "remove {count} VDOMs from each"),
+            Self::SyncUsers { .. } => f.write_str("sync of users"),
+            Self::AddUsers { count, .. } => write!(f, "add {count} users to each"),
             Self::Reconnect { .. } => f.write_str("reconnect"),
             Self::Restart {} => f.write_str("restart of the server"),
             Self::Failover { .. } => f.write_str("failover"),

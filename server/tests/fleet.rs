@@ -163,11 +163,15 @@ async fn a_fleet_restarts_the_server_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vdoms_that_come_and_go_leave_what_was_acknowledged() {
+async fn vdoms_and_users_that_come_and_go_leave_what_was_acknowledged() {
     let data = tempdir().unwrap();
     let running = Running::start(server(data.path())).await;
-    let ran = fleet(data.path(), running.address, "--devices 60 --rate 200 --scenario churn").await;
+    let ran = fleet(data.path(), running.address, "--devices 60 --rate 200 --users 4 --scenario churn").await;
     assert_held(&ran);
+    // Users are on three VDOMs of each box at first, and on four after four more; one of those goes with its VDOM.
+    assert_eq!(ran.report.rows[&Kind::Users].done, 60 * (3 + 4));
+    assert_eq!(ran.report.rows[&Kind::AddUser].done, 60 * 4);
+    assert_eq!(ran.report.checked.users, 60 * (4 + 4 - 1));
     assert_eq!(ran.report.rows[&Kind::Change].done, 240);
     assert_eq!(ran.report.rows[&Kind::Reconnect].done, 60);
     assert_eq!(ran.report.checked.vdoms, 60 * 4);

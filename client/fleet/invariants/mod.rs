@@ -5,7 +5,7 @@ mod broken;
 mod register;
 mod seen;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use muster_proto::{SerialNumber, VdomName};
 
@@ -20,8 +20,8 @@ pub struct Acknowledged {
     pub serial: SerialNumber,
     /// Its VDOMs after the last answer.
     pub vdoms: BTreeSet<VdomName>,
-    /// Its users, by name.
-    pub users: BTreeSet<String>,
+    /// The names of its users, by VDOM.
+    pub users: BTreeMap<VdomName, BTreeSet<String>>,
     /// The generation in the last answer.
     pub generation: i64,
     /// The digest in the last answer.

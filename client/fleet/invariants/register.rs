@@ -20,7 +20,7 @@ pub fn check_register(acknowledged: &[Acknowledged], register: &Register) -> Vec
             broken.push(Broken::DeviceAbsent { serial, operation });
             continue;
         };
-        let gone = acknowledged.users.iter().filter(|user| !register.users.contains(*user));
+        let gone = acknowledged.users.values().flatten().filter(|user| !register.users.contains(*user));
         broken.extend(gone.map(|user| Broken::UserAbsent { serial: serial.clone(), user: user.clone() }));
         if acknowledged.in_doubt {
             continue;
@@ -106,6 +106,8 @@ pub fn check_ids(register: &Register, known: &mut Ids) -> Vec<Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::fleet::invariants::{HeldClient, HeldDevice};
 
     const SERIAL: &str = "FGVM01TM00000001";
@@ -114,7 +116,7 @@ mod tests {
         Acknowledged {
             serial: SERIAL.parse().unwrap(),
             vdoms: ["root", "dmz"].map(|name| name.parse().unwrap()).into(),
-            users: ["alice".to_owned()].into(),
+            users: [(VdomName::ROOT, ["alice".to_owned()].into())].into(),
             generation: 3,
             digest: vec![7],
             operation: "op1".to_owned(),
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn the_auth_clients_of_a_pair_keep_their_ids_whoever_is_the_primary() {
         const OTHER: &str = "FGVM01TM00000002";
-        let other = Acknowledged { serial: OTHER.parse().unwrap(), users: BTreeSet::new(), ..acknowledged() };
+        let other = Acknowledged { serial: OTHER.parse().unwrap(), users: BTreeMap::new(), ..acknowledged() };
         let own = |id, vdom: &str| HeldClient { serial: OTHER.to_owned(), vdom: vdom.to_owned(), id, active: true };
         let mut before = register();
         before.devices.insert(OTHER.to_owned(), HeldDevice { id: 5, ..before.devices[SERIAL].clone() });

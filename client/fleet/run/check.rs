@@ -70,7 +70,11 @@ impl<W: Write> Runner<'_, W> {
         let checked = &mut self.report.checked;
         checked.devices += u64::try_from(acknowledged.len())?;
         checked.vdoms += acknowledged.iter().map(|acknowledged| acknowledged.vdoms.len() as u64).sum::<u64>();
-        checked.users += acknowledged.iter().map(|acknowledged| acknowledged.users.len() as u64).sum::<u64>();
+        checked.users += acknowledged
+            .iter()
+            .flat_map(|acknowledged| acknowledged.users.values())
+            .map(|users| users.len() as u64)
+            .sum::<u64>();
         (checked.events, checked.gaps, checked.missed) = (0, 0, 0);
         for (number, viewer) in self.viewers.iter().enumerate() {
             let seen = viewer.seen();

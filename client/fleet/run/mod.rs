@@ -139,6 +139,8 @@ impl<W: Write> Runner<'_, W> {
             Step::RemoveVdoms { count, rate } => {
                 self.each(step, rate, |ticket| Ask::RemoveVdoms(count, ticket)).await?
             }
+            Step::SyncUsers { rate } => self.each(step, rate, Ask::SyncUsers).await?,
+            Step::AddUsers { count, rate } => self.each(step, rate, |ticket| Ask::AddUsers(count, ticket)).await?,
             Step::Reconnect { rate } => self.each(step, rate, Ask::Reconnect).await?,
             Step::Restart {} => self.restart().await?,
             Step::Watch { viewers, slow } => self.watch(viewers, slow).await?,

@@ -36,6 +36,10 @@ pub enum Ask {
     AddVdoms(u32, Ticket),
     /// Lose so many VDOMs, and report what is left.
     RemoveVdoms(u32, Ticket),
+    /// Report the users of every auth client.
+    SyncUsers(Ticket),
+    /// Get so many users, and add them one by one.
+    AddUsers(u32, Ticket),
     /// Close the connection, and come back.
     Reconnect(Ticket),
     /// Report with a word on the HA pair, and tell how the box stands in it.

@@ -7,7 +7,7 @@ use muster_proto::v1::device_service_client::DeviceServiceClient;
 use muster_proto::{VdomName, v1};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 
 use super::{CALL, StandIn};
 use crate::backoff::Backoff;
@@ -72,46 +72,63 @@ impl StandIn {
                 sleep_until(pacing).await;
             }
         }
-        let mut client = DeviceServiceClient::new(connection.channel.clone());
-        let of = |status: &Status| CallError::of(&connection, status);
-        let is_watched = self.shared.is_watched.load(Ordering::Acquire);
-        if kind == Kind::Users {
-            let answer = within(client.add_user(request(self.add_user_request()))).await?;
-            let answer = answer.map_err(|status| of(&status))?.into_inner();
-            self.write_down(answer.operation_id, is_watched);
-            if let (Some(acknowledged), Some(user)) = (&mut self.acknowledged, answer.user) {
-                acknowledged.users.insert(user.username);
+        match kind {
+            Kind::Users | Kind::AddUser => {
+                if self.lost.is_some() {
+                    // Users are no sign that box and register agree.
+                    self.report(&connection).await?;
+                }
+                if kind == Kind::Users {
+                    self.sync_users(&connection).await?;
+                } else {
+                    self.add_user(&connection).await?;
+                }
             }
-            return Ok(());
+            Kind::Register => self.register(&connection).await?,
+            _ => self.report(&connection).await?,
         }
-        let answer = if kind == Kind::Register {
-            let answer =
-                within(client.register(request(self.register_request()))).await?.map_err(|status| of(&status))?;
-            let v1::RegisterResponse { operation_id, vdoms, generation, digest, .. } = answer.into_inner();
-            Answer { operation: operation_id, vdoms, is_in_sync: false, generation, digest }
-        } else {
-            let mut sync = self.device.sync_request();
-            if let Some(ha) = &self.ha {
-                // An equal digest would be the end of it.
-                (sync.ha, sync.digest) = (Some(ha.clone()), Vec::new());
-            }
-            let answer = within(client.sync(request(sync))).await?.map_err(|status| of(&status))?;
-            let mut answer = answer.into_inner();
-            self.standing = answer.cluster.take();
-            let is_in_sync = answer.status() == v1::SyncStatus::InSync;
-            let v1::SyncResponse { operation_id, vdoms, generation, digest, .. } = answer;
-            Answer { operation: operation_id, vdoms, is_in_sync, generation, digest }
-        };
-        self.acknowledge(answer, is_watched);
         if self.keeps_channel && self.channel.is_none() {
             self.open_channel(&connection).await?;
         }
         Ok(())
     }
 
+    async fn register(&mut self, connection: &Connection) -> Result<(), CallError> {
+        let is_watched = self.is_watched();
+        let mut client = DeviceServiceClient::new(connection.channel.clone());
+        let answer = within(client.register(request(self.register_request()))).await?;
+        let answer = answer.map_err(|status| CallError::of(connection, &status))?.into_inner();
+        let v1::RegisterResponse { operation_id, vdoms, generation, digest, .. } = answer;
+        self.acknowledge(Answer { operation: operation_id, vdoms, is_in_sync: false, generation, digest }, is_watched);
+        Ok(())
+    }
+
+    /// Reports what is there: VDOMs, and the word on the HA pair.
+    async fn report(&mut self, connection: &Connection) -> Result<(), CallError> {
+        let is_watched = self.is_watched();
+        let mut sync = self.device.sync_request();
+        if let Some(ha) = &self.ha {
+            // An equal digest would be the end of it.
+            (sync.ha, sync.digest) = (Some(ha.clone()), Vec::new());
+        }
+        let mut client = DeviceServiceClient::new(connection.channel.clone());
+        let answer = within(client.sync(request(sync))).await?;
+        let mut answer = answer.map_err(|status| CallError::of(connection, &status))?.into_inner();
+        self.standing = answer.cluster.take();
+        let is_in_sync = answer.status() == v1::SyncStatus::InSync;
+        let v1::SyncResponse { operation_id, vdoms, generation, digest, .. } = answer;
+        self.acknowledge(Answer { operation: operation_id, vdoms, is_in_sync, generation, digest }, is_watched);
+        Ok(())
+    }
+
+    /// Asked before each call: what began before the first viewer came may have ended before, too.
+    pub(super) fn is_watched(&self) -> bool {
+        self.shared.is_watched.load(Ordering::Acquire)
+    }
+
     /// Opens the channel, and tells whether box and register agree.
     async fn open_channel(&mut self, connection: &Connection) -> Result<bool, CallError> {
-        let (began, is_watched) = (Instant::now(), self.shared.is_watched.load(Ordering::Acquire));
+        let (began, is_watched) = (Instant::now(), self.is_watched());
         let hello = channel::hello(&self.device, &self.boot_id, OffsetDateTime::now_utc());
         let (channel, welcome) = match Channel::open(connection, hello, CALL).await {
             Err(CallError::Refused(refusal)) if refusal.code == Code::Unimplemented => {
@@ -137,21 +154,11 @@ impl StandIn {
     }
 
     /// Writes down an operation that was acknowledged while it was watched.
-    fn write_down(&self, id: String, is_watched: bool) {
+    pub(super) fn write_down(&self, id: String, is_watched: bool) {
         if is_watched {
             let acknowledged = Instant::now();
             lock(&self.shared.operations).push(Operation { id, serial: self.device.serial, acknowledged });
         }
-    }
-
-    fn add_user_request(&self) -> v1::AddUserRequest {
-        let serial_number = self.device.serial.to_string();
-        let username = format!("{serial_number}-u{}", self.adding);
-        let email = format!("u{}@{serial_number}.example", self.adding);
-        let product = v1::FortiProductTarget { serial_number, vdom: String::new() };
-        let target = v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) };
-        let user = v1::UserAttributes { username, email, ..Default::default() };
-        v1::AddUserRequest { target: Some(target), user: Some(user), ..Default::default() }
     }
 
     fn register_request(&self) -> v1::RegisterRequest {
@@ -163,11 +170,11 @@ impl StandIn {
         }
     }
 
-    /// Writes down what the answer promises. Whether it was watched is asked before the call: what began before may have ended before, too.
+    /// Writes down what the answer promises.
     fn acknowledge(&mut self, answer: Answer, is_watched: bool) {
         self.write_down(answer.operation.clone(), is_watched);
         let before = self.acknowledged.take();
-        let users = before.as_ref().map(|before| before.users.clone()).unwrap_or_default();
+        let mut users = before.as_ref().map(|before| before.users.clone()).unwrap_or_default();
         let mut vdoms = if answer.is_in_sync {
             self.device.vdoms().iter().copied().collect()
         } else {
@@ -178,6 +185,7 @@ impl StandIn {
             match item.outcome() {
                 v1::Outcome::Removed => {
                     vdoms.remove(&name);
+                    users.remove(&name);
                 }
                 v1::Outcome::Refused | v1::Outcome::Unspecified => {}
                 _ => {
@@ -197,13 +205,13 @@ impl StandIn {
     }
 }
 
-fn request<T>(message: T) -> Request<T> {
+pub(super) fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL);
     request
 }
 
-async fn within<F: Future>(call: F) -> Result<F::Output, CallError> {
+pub(super) async fn within<F: Future>(call: F) -> Result<F::Output, CallError> {
     timeout(CALL, call).await.map_err(|_| CallError::NoAnswer(CALL))
 }
 

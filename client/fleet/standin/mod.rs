@@ -1,17 +1,19 @@
 //! One box of a fleet: a task that keeps a connection, does what it is asked, and comes back when the connection is lost.
 //!
-//! `ask` has what it can be asked, `attempt` how a call is made and tried again, `line` its connection.
+//! `ask` has what it can be asked, `attempt` how a call is made and tried again, `users` what of that is about users, `line` its connection.
 
 mod ask;
 mod attempt;
 mod line;
+mod users;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_proto::{Reason, v1};
+use muster_proto::{Reason, VdomName, v1};
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -45,8 +47,12 @@ pub struct StandIn {
     pub rng: StdRng,
     /// What it shares with the others.
     pub shared: Arc<Shared>,
-    /// How many users it has.
-    pub users: u32,
+    /// The numbers of its users, by VDOM.
+    pub users: BTreeMap<VdomName, Vec<u32>>,
+    /// How many users it has had.
+    pub next_user: u32,
+    /// The VDOM whose users a call is about.
+    pub about: VdomName,
     /// What it says of its HA pair with the next report.
     pub ha: Option<v1::HaReport>,
     /// How it stands in its pair, as last answered.
@@ -69,8 +75,6 @@ pub struct StandIn {
     pub acknowledged: Option<Acknowledged>,
     /// The number in the name of the next VDOM.
     pub next_vdom: u32,
-    /// The number in the name of the user that is being added.
-    pub adding: u32,
 }
 
 impl fmt::Debug for StandIn {
@@ -99,10 +103,7 @@ impl StandIn {
         match ask {
             Ask::Connect(ticket) => {
                 self.operate(Kind::Register, ticket.due).await;
-                for number in 1..=self.users {
-                    self.adding = number;
-                    self.operate(Kind::Users, Instant::now()).await;
-                }
+                self.sync_all_users().await;
             }
             Ask::Sync(ticket) => self.operate(Kind::Sync, ticket.due).await,
             Ask::AddVdoms(count, ticket) => {
@@ -116,6 +117,16 @@ impl StandIn {
                     self.remove_vdom();
                 }
                 self.operate(Kind::Change, ticket.due).await;
+            }
+            Ask::SyncUsers(_ticket) => self.sync_all_users().await,
+            Ask::AddUsers(count, ticket) => {
+                for number in 0..count {
+                    let due = if number == 0 { ticket.due } else { Instant::now() };
+                    if let Some(vdom) = self.grow() {
+                        self.about = vdom;
+                        self.operate(Kind::AddUser, due).await;
+                    }
+                }
             }
             Ask::Reconnect(ticket) => {
                 self.leave("reboot").await;
@@ -191,8 +202,10 @@ impl StandIn {
     }
 
     fn remove_vdom(&mut self) {
-        if let Some(last) = self.device.vdoms().last().copied() {
-            let _ = self.device.delete_vdom(last);
+        if let Some(last) = self.device.vdoms().last().copied()
+            && self.device.delete_vdom(last).is_ok()
+        {
+            self.users.remove(&last);
         }
     }
 
