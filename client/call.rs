@@ -5,17 +5,17 @@ use std::time::Duration;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::backoff::Backoff;
 use crate::connect::Dialer;
 use crate::failure::CallError;
+use crate::http2::Http2;
 
 const TRIES: u32 = 5;
 
 /// The client of the service that devices call.
-pub type Client = DeviceServiceClient<Channel>;
+pub type Client = DeviceServiceClient<Http2>;
 
 /// Makes a call. Each is idempotent, so that what may pass is tried again, up to `limit` over all; `note` hears of it, with the wait.
 ///

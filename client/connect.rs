@@ -1,29 +1,21 @@
 //! The way to the server: name, TCP, TLS, HTTP/2, each failing with its own error.
 
-use std::future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint};
 
+use crate::http2::Http2;
 use crate::link::{Fault, Link};
 use crate::server_url::ServerUrl;
 use crate::tls::TlsProblem;
-
-/// How often an idle connection is tried, and how long the other end may take to answer that.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-
-/// How many bytes the server may send before the box has read them: a box keeps little that it has not asked for.
-const WINDOW: u32 = 64 * 1024;
 
 /// Knows how to reach the server.
 #[derive(Clone, Debug)]
@@ -50,7 +42,7 @@ pub enum ConnectError {
     Tls(TlsProblem),
     /// The connection cannot be used for calls.
     #[error("the connection cannot be used: {0}")]
-    Http2(#[source] tonic::transport::Error),
+    Http2(#[source] h2::Error),
 }
 
 fn list(attempts: &[(SocketAddr, io::Error)]) -> String {
@@ -104,7 +96,7 @@ impl ConnectError {
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// For the clients of the services.
-    pub channel: Channel,
+    pub channel: Http2,
     fault: Fault,
 }
 
@@ -152,28 +144,13 @@ impl Dialer {
         };
         let fault = Fault::default();
         let (link, over) = Link::new(stream, fault.clone());
-        let mut link = Some(TokioIo::new(link));
-        let once = tower::service_fn(move |_| {
-            future::ready(
-                link.take().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection is over")),
-            )
-        });
-        let channel = self.endpoint()?.connect_with_connector(once).await.map_err(ConnectError::Http2)?;
+        let authority = self
+            .server
+            .authority()
+            .parse()
+            .map_err(|_| ConnectError::Tls(TlsProblem::ServerName("it is no authority of a URL".to_owned())))?;
+        let channel = Http2::open(link, authority).await.map_err(ConnectError::Http2)?;
         Ok((Connection { channel, fault }, Over(over)))
-    }
-
-    fn endpoint(&self) -> Result<Endpoint, ConnectError> {
-        let authority = self.server.authority();
-        // TLS is done by then. The scheme keeps tonic from asking for its own; the origin is what the server sees.
-        let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(ConnectError::Http2)?;
-        let origin = self.server.to_string().parse().ok();
-        let endpoint = origin.into_iter().fold(endpoint, Endpoint::origin);
-        Ok(endpoint
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW * 2)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .keep_alive_while_idle(true))
     }
 
     /// Tries every address of the name in turn; an address that does not answer leaves time for the others.

@@ -8,7 +8,7 @@
 //! - [`conf`]: its configuration, in the syntax of FortiOS.
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
-//! - [`server_url`], [`connect`], [`tls`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
+//! - [`server_url`], [`connect`], [`tls`], [`http2`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
 //! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
 //! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
@@ -29,6 +29,7 @@ pub mod directory;
 pub mod failure;
 pub mod feed;
 pub mod fleet;
+pub mod http2;
 pub mod ldap_filter;
 mod link;
 pub mod model;

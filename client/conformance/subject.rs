@@ -11,7 +11,6 @@ use muster_proto::v1;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use rustls::pki_types::PrivateKeyDer;
 use time::OffsetDateTime;
-use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 use super::Found;
@@ -20,6 +19,7 @@ use crate::connect::{Connection, Dialer};
 use crate::failure::Refusal;
 use crate::fleet::Way;
 use crate::fleet::admin::{Admin, AdminChannel};
+use crate::http2::Http2;
 use crate::tls::Trust;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub struct Subject {
 pub(super) struct Caller {
     pub(super) serial: String,
     pub(super) connection: Connection,
-    pub(super) client: DeviceServiceClient<Channel>,
+    pub(super) client: DeviceServiceClient<Http2>,
 }
 
 /// What every call was expected to be, in the words of a check.

@@ -12,12 +12,12 @@ use muster_proto::v1::user_service_client::UserServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::invariants::{HeldClient, HeldDevice, Register};
 use crate::connect::{Connection, Dialer};
 use crate::failure::CallError;
+use crate::http2::Http2;
 
 /// How many rows are asked for at once.
 const PAGE: i32 = 1_000;
@@ -25,7 +25,7 @@ const PAGE: i32 = 1_000;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection of the admin.
-pub type AdminChannel = InterceptedService<Channel, Bearer>;
+pub type AdminChannel = InterceptedService<Http2, Bearer>;
 
 /// Shows the token with every call.
 #[derive(Clone, Debug)]

@@ -143,6 +143,6 @@ pub(super) fn make(
         stand_in.grow();
     }
     let (asks, asked) = mpsc::unbounded_channel();
-    let task = tokio::spawn(stand_in.live(asked));
+    let task = tokio::spawn(Box::new(stand_in).live(asked));
     Ok(Mailbox { serial, index, asks, task })
 }

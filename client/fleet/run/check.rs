@@ -25,7 +25,7 @@ impl<W: Write> Runner<'_, W> {
         let mut recalls = Vec::new();
         for mailbox in &self.boxes {
             let (recalled, recall) = oneshot::channel();
-            if mailbox.asks.send(Ask::Recall(recalled)).is_ok() {
+            if mailbox.ask(Ask::Recall(recalled)).is_ok() {
                 recalls.push(recall);
             }
         }
@@ -130,7 +130,7 @@ impl<W: Write> Runner<'_, W> {
     async fn mark(&self) -> Option<String> {
         for mailbox in &self.boxes {
             let (marked, mark) = oneshot::channel();
-            mailbox.asks.send(Ask::Mark(marked)).ok()?;
+            mailbox.ask(Ask::Mark(marked)).ok()?;
             if let Ok(operation) = mark.await {
                 return Some(operation);
             }

@@ -44,9 +44,17 @@ pub struct Mailbox {
     /// Its index in the run.
     pub index: u32,
     /// Where it is asked.
-    pub asks: UnboundedSender<Ask>,
+    pub asks: UnboundedSender<Box<Ask>>,
     /// Its life, which ends when it can be asked nothing more.
     pub task: JoinHandle<()>,
+}
+
+impl Mailbox {
+    /// Asks the box.
+    pub fn ask(&self, ask: Ask) -> anyhow::Result<()> {
+        // On the heap, because a queue reserves room for dozens.
+        self.asks.send(Box::new(ask)).ok().with_context(|| format!("{} is gone", self.serial))
+    }
 }
 
 /// A run that is under way.
@@ -176,7 +184,7 @@ impl<W: Write> Runner<'_, W> {
             sleep_until(due).await;
             let ticket = Ticket { due, progress: progress.clone(), pending: pending.clone() };
             if let Some(mailbox) = order.get(place).and_then(|index| self.boxes.get(*index)) {
-                mailbox.asks.send(ask(ticket)).ok().context("a box is gone")?;
+                mailbox.ask(ask(ticket))?;
             }
         }
         drop(pending);
@@ -193,7 +201,7 @@ impl<W: Write> Runner<'_, W> {
         for (index, serial) in cloned {
             let copy = (self.copies)(index, serial)?;
             let ticket = Ticket { due: Instant::now(), progress: progress.clone(), pending: pending.clone() };
-            copy.asks.send(Ask::Intrude(ticket)).ok().context("a clone is gone")?;
+            copy.ask(Ask::Intrude(ticket))?;
             self.clones.push(copy);
         }
         drop(pending);

@@ -28,7 +28,7 @@ pub struct Couple {
     epoch: i64,
 }
 
-type Member = (SerialNumber, UnboundedSender<Ask>);
+type Member = (SerialNumber, UnboundedSender<Box<Ask>>);
 
 impl Couple {
     /// The secondary takes over, and the former primary follows.
@@ -46,7 +46,7 @@ impl Couple {
             // Nobody waits for the ticket: the standing is what is waited for.
             let ticket = Ticket { due, progress: progress.clone(), pending: mpsc::channel(1).0 };
             let (stands, standing) = oneshot::channel();
-            member.1.send(Ask::Ha(ha, kind, ticket, stands)).ok().context("a box is gone")?;
+            member.1.send(Box::new(Ask::Ha(ha, kind, ticket, stands))).ok().context("a box is gone")?;
             standing.await.with_context(|| format!("{} was not told how it stands in its pair", member.0))
         };
         if self.epoch == 0 {

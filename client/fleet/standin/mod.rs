@@ -85,12 +85,12 @@ impl fmt::Debug for StandIn {
 
 impl StandIn {
     /// Lives until nobody can ask it anything any more.
-    pub async fn live(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
+    pub async fn live(mut self: Box<Self>, mut asks: mpsc::UnboundedReceiver<Box<Ask>>) {
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
                     // On the heap, and only while it lasts: what waits is small.
-                    Some(ask) => Box::pin(self.serve(ask)).await,
+                    Some(ask) => Box::pin(self.serve(*ask)).await,
                     None => return self.leave("shutdown").await,
                 },
                 happening = happening(&mut self.channel) => Box::pin(self.heed(happening)).await,
