@@ -72,8 +72,9 @@ impl Service<Request<Body>> for Http2 {
     type Error = h2::Error;
     type Future = BoxFuture<Self::Response, h2::Error>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        self.requests.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        // The call itself tells that the connection is over: of an error here the clients of the services keep no more than a text.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -246,6 +247,9 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert!(call(&mut http2, request(&[5])).await.is_err());
         assert!((KEEPALIVE * 2..KEEPALIVE * 3).contains(&began.elapsed()), "{:?}", began.elapsed());
+        // The next call says so itself.
+        assert!(std::future::poll_fn(|cx| http2.poll_ready(cx)).await.is_ok());
+        assert!(http2.call(request(&[5])).await.is_err());
         drop(http2);
         reading.await.unwrap();
     }

@@ -11,7 +11,7 @@ use super::serials::{Part, Run};
 const SCENARIOS: &str = "\
 Scenarios:
   steady        boxes come up at an even rate and report, over and over
-  storm         the server restarts under the whole fleet, and every box comes back
+  storm         the server restarts under the whole fleet while boxes go on to report, and every box comes back
   churn         VDOMs and users come and go, and connections with them
   failover      HA pairs change their primary, and no auth client changes its id
   clones        boxes exist twice under one serial number

@@ -95,8 +95,15 @@ fn facts(html: &mut String, report: &Report) -> anyhow::Result<()> {
     for storm in &report.storms {
         write!(
             html,
-            "<li>Restart: the server was away for {:.2} s; {} of {} boxes were back in sync {:.2} s after it was back.</li>",
-            storm.outage, storm.returned, storm.lost, storm.recovery
+            "<li>Restart: the server was away for {:.2} s; {} of {} boxes were back in sync {:.2} s after it was back.</li>\
+             <li>Meanwhile: the longest stall of a healthy box was {}, of {} syncs; {} errors were not retried.</li>",
+            storm.outage,
+            storm.returned,
+            storm.lost,
+            storm.recovery,
+            summary::time_of(storm.stall),
+            storm.healthy,
+            storm.unretried
         )?;
     }
     if let Some(each) = summary::memory(report) {

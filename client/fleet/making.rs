@@ -136,6 +136,7 @@ pub(super) fn make(
         pacing: None,
         reconnect_after: None,
         lost: None,
+        healthy: None,
         acknowledged: None,
         next_vdom: fleet.vdoms,
     };

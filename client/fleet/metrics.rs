@@ -29,6 +29,8 @@ pub enum Kind {
     Channel,
     /// A box reported what it has, and nothing had changed.
     Sync,
+    /// The same during a restart of the server, of a box that was in sync when it was due and did not lose its connection.
+    Healthy,
     /// A box reported VDOMs that were added or removed.
     Change,
     /// A box reported because the server asked it to.
@@ -56,6 +58,7 @@ impl Kind {
             Self::Register => "register",
             Self::Channel => "channel",
             Self::Sync => "sync",
+            Self::Healthy => "healthy sync",
             Self::Change => "change VDOMs",
             Self::Asked => "sync on request",
             Self::Users => "sync users",

@@ -78,7 +78,7 @@ pub enum Step {
         /// How many boxes a second.
         rate: Option<f64>,
     },
-    /// The server restarts; the step lasts until every box is back in sync.
+    /// The server restarts; the step lasts until every box is back in sync. Boxes report meanwhile, at the rate of the command line.
     Restart {},
     /// Boxes are two and two an HA pair, and the other one of each pair takes over.
     Failover {

@@ -27,19 +27,28 @@ pub struct Shared {
 
 /// A restart of the server that is under way.
 #[derive(Debug)]
-pub(super) struct Storm {
-    pub(super) returned: mpsc::UnboundedSender<u32>,
-    pub(super) first_loss: Option<Instant>,
-    pub(super) first_return: Option<Instant>,
+pub struct Storm {
+    /// Where it is told what became of each box.
+    pub(super) homes: mpsc::UnboundedSender<Home>,
+    /// When the first box lost its connection.
+    pub first_loss: Option<Instant>,
+    /// When the server answered again: somebody had a connection.
+    pub first_return: Option<Instant>,
+    /// How many syncs healthy boxes made meanwhile.
+    pub healthy: u64,
+    /// The longest of them, from when it was due.
+    pub stall: Duration,
+    /// How many errors were met that were not retried.
+    pub unretried: u64,
 }
 
-/// When a restart was noticed, and when the server answered again.
+/// What became of a box that had lost its connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Outage {
-    /// When the first box lost its connection.
-    pub lost: Instant,
-    /// When the first box had one again.
-    pub found: Instant,
+pub enum Home {
+    /// It is in sync again.
+    Back(u32),
+    /// It has given up.
+    Lost(u32),
 }
 
 /// What a mutex guards.
@@ -75,16 +84,16 @@ impl Shared {
     }
 
     /// The server is about to restart: the boxes that come back are told one by one.
-    pub fn storm_begins(&self) -> mpsc::UnboundedReceiver<u32> {
-        let (returned, returns) = mpsc::unbounded_channel();
-        *lock(&self.storm) = Some(Storm { returned, first_loss: None, first_return: None });
-        returns
+    pub fn storm_begins(&self) -> mpsc::UnboundedReceiver<Home> {
+        let (homes, told) = mpsc::unbounded_channel();
+        let (first_loss, first_return, healthy, stall, unretried) = (None, None, 0, Duration::ZERO, 0);
+        *lock(&self.storm) = Some(Storm { homes, first_loss, first_return, healthy, stall, unretried });
+        told
     }
 
     /// The restart is over.
-    pub fn storm_ends(&self) -> Option<Outage> {
-        let storm = lock(&self.storm).take()?;
-        Some(Outage { lost: storm.first_loss?, found: storm.first_return? })
+    pub fn storm_ends(&self) -> Option<Storm> {
+        lock(&self.storm).take()
     }
 
     pub(super) fn in_storm(&self, act: impl FnOnce(&mut Storm)) {

@@ -1,6 +1,7 @@
 //! The summary of a report, for a terminal.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use muster_proto::printable;
 
@@ -16,6 +17,12 @@ pub fn time(micros: u64) -> String {
         ..1_000_000.0 => format!("{:.1} ms", micros / 1e3),
         _ => format!("{:.2} s", micros / 1e6),
     }
+}
+
+/// The same of seconds.
+#[must_use]
+pub fn time_of(seconds: f64) -> String {
+    time(u64::try_from(Duration::try_from_secs_f64(seconds).unwrap_or_default().as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Operations a second.
@@ -83,6 +90,13 @@ pub fn text(report: &Report) -> anyhow::Result<String> {
             "restart: the server was away for {:.2} s; {} of {} boxes were back in sync {:.2} s after it was back",
             storm.outage, storm.returned, storm.lost, storm.recovery
         )?;
+        writeln!(
+            text,
+            "meanwhile: the longest stall of a healthy box was {}, of {} syncs; {} errors were not retried",
+            time_of(storm.stall),
+            storm.healthy,
+            storm.unretried
+        )?;
     }
     let slowest = report.rows.iter().filter_map(|(kind, row)| row.slowest.as_ref().map(|slowest| (kind, slowest)));
     if let Some((kind, (longest, serial))) = slowest.max_by_key(|(_, (longest, _))| *longest) {
@@ -139,6 +153,7 @@ mod tests {
         retried, register: 3 x connect failed
         retried, back in sync: 3 x connect failed
         restart: the server was away for 1.25 s; 200 of 200 boxes were back in sync 2.50 s after it was back
+        meanwhile: the longest stall of a healthy box was 125.0 ms, of 80 syncs; 0 errors were not retried
         longest stall: 40.0 ms (FGVM01TM00000007, back in sync)
         memory of the stand-in: 39.1 KiB a box
         note: a <note> & more

@@ -12,6 +12,7 @@ use muster_client::fleet::metrics::Kind;
 use muster_client::fleet::report::Report;
 use muster_proto::v1;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::{TempDir, tempdir};
@@ -136,6 +137,41 @@ async fn every_box_comes_back_after_kill_minus_nine() {
     let storm = &ran.report.storms[0];
     assert_eq!((storm.lost, storm.returned), (200, 200));
     assert_eq!((ran.report.rows[&Kind::Return].done, ran.report.rows[&Kind::Return].failed), (200, 0));
+    // Boxes went on to report: those that were back already while others were still coming.
+    assert_eq!((storm.healthy, storm.unretried), (ran.report.rows[&Kind::Healthy].done, 0));
+    assert!(storm.healthy > 0 && storm.stall > 0.0 && storm.outage > 0.0 && storm.recovery > 0.0, "{}", ran.text);
+    let line = ran.text.lines().find(|line| line.starts_with("meanwhile: the longest stall of a healthy box was "));
+    assert!(line.is_some_and(|line| line.ends_with("; 0 errors were not retried")), "{}", ran.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_a_storm_that_is_not_retried_is_an_exit_status() {
+    let (data, dir) = (tempdir().unwrap(), tempdir().unwrap());
+    let running = Running::start(server(data.path())).await;
+    let address = running.address;
+    let (ran, mut told) = start(&dir, data.path(), address, "--devices 20 --rate 100 --scenario storm");
+    let ran = tokio::spawn(ran);
+    while let Some((line, _go_on)) = within(told.recv()).await {
+        if line.starts_with("Restart the server now") {
+            break;
+        }
+    }
+    // A box that may not return is an error that no box retries.
+    let name = "devices/FGVM01TM00000003".to_owned();
+    let request = v1::DeleteDeviceRequest { name, mode: v1::DeleteMode::Ban.into(), ..Default::default() };
+    DeviceAdminServiceClient::new(admin(data.path(), address)).delete_device(request).await.unwrap();
+    running.signal("KILL");
+    running.ended().await;
+    let mut again = binary(["--data-dir"]);
+    again.arg(data.path()).arg("--listen").arg(address.to_string());
+    let _again = Running::start(again).await;
+    drop(told);
+    let ran = within(ran).await.unwrap();
+    assert_eq!(ran.exit, Exit::Failed, "{}", ran.text);
+    let storm = &ran.report.storms[0];
+    assert_eq!((storm.lost, storm.returned), (20, 19), "{}", ran.text);
+    assert!(storm.unretried > 0, "{}", ran.text);
+    assert!(ran.text.contains(" errors during the restart were not retried\n"), "{}", ran.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::metrics::{Kind, Second, Snapshot};
 
 /// The version of the JSON.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -111,10 +111,16 @@ pub struct StormReport {
     pub lost: u64,
     /// How many came back.
     pub returned: u64,
-    /// From the first loss until a box had a connection again: seconds.
+    /// From the first loss until somebody had a connection again: seconds.
     pub outage: f64,
     /// From then until the last box was in sync: seconds.
     pub recovery: f64,
+    /// How many syncs were made meanwhile by healthy boxes: in sync when it was due, and no connection lost.
+    pub healthy: u64,
+    /// The longest stall of a healthy box: from when such a sync was due until it was done: seconds.
+    pub stall: f64,
+    /// How many errors were not retried.
+    pub unretried: u64,
 }
 
 /// What was compared.
@@ -232,7 +238,15 @@ pub(super) mod tests {
             timeline: vec![second; 12],
             steps: vec![StepTime { step: "connect".to_owned(), began: 0.0, ended: 10.5 }],
             memory: Some(Memory { boxes: 200, bytes: 200 * 40_000 }),
-            storms: vec![StormReport { lost: 200, returned: 200, outage: 1.25, recovery: 2.5 }],
+            storms: vec![StormReport {
+                lost: 200,
+                returned: 200,
+                outage: 1.25,
+                recovery: 2.5,
+                healthy: 80,
+                stall: 0.125,
+                unretried: 0,
+            }],
             checked: Checked {
                 devices: 200,
                 vdoms: 600,

@@ -32,6 +32,8 @@ pub enum Ask {
     Connect(Ticket),
     /// Report what is there.
     Sync(Ticket),
+    /// Report what is there while the server may be gone.
+    SyncMeanwhile(Ticket),
     /// Get so many VDOMs, and report them.
     AddVdoms(u32, Ticket),
     /// Lose so many VDOMs, and report what is left.

@@ -49,7 +49,8 @@ impl StandIn {
             if matches!(error, CallError::Connect(_) | CallError::Lost(_) | CallError::NoAnswer(_)) {
                 self.lose();
             }
-            let wait = backoff.next(error.retry_after(), &mut self.rng);
+            let asked = error.retry_after().or_else(|| self.reconnect_after.take());
+            let wait = backoff.next(asked, &mut self.rng);
             if !is_passing(&error) || Instant::now() + wait > end {
                 if let Some(acknowledged) = &mut self.acknowledged {
                     acknowledged.in_doubt = true;

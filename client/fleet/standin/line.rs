@@ -7,6 +7,7 @@ use crate::channel::{Channel, Happening};
 use crate::connect::{Connection, Over};
 use crate::failure::CallError;
 use crate::fleet::metrics::Kind;
+use crate::fleet::shared::Home;
 
 impl StandIn {
     /// The connection, made if there is none.
@@ -38,7 +39,7 @@ impl StandIn {
 
     /// Closes the connection.
     fn hang_up(&mut self) {
-        self.channel = None;
+        (self.channel, self.healthy) = (None, None);
         if self.line.take().is_some() {
             self.shared.metrics.connection(false);
         }
@@ -63,9 +64,10 @@ impl StandIn {
             self.shared.metrics.done(Kind::Return, lost, &self.device.serial);
             // Nobody counts any more once the step is over.
             self.shared.in_storm(|storm| {
-                let _ = storm.returned.send(self.index);
+                let _ = storm.homes.send(Home::Back(self.index));
             });
         }
+        self.healthy.get_or_insert_with(Instant::now);
     }
 }
 

@@ -23,7 +23,7 @@ use line::{happening, over};
 
 use super::invariants::Acknowledged;
 use super::metrics::Kind;
-use super::shared::{Shared, lock};
+use super::shared::{Home, Shared, lock};
 use crate::backoff::Backoff;
 use crate::channel::{Channel, Happening};
 use crate::connect::{Connection, Dialer, Over};
@@ -71,6 +71,8 @@ pub struct StandIn {
     pub reconnect_after: Option<Duration>,
     /// Since when it has none, if it was lost.
     pub lost: Option<Instant>,
+    /// Since when it is in sync on one connection.
+    pub healthy: Option<Instant>,
     /// What the server acknowledged last.
     pub acknowledged: Option<Acknowledged>,
     /// The number in the name of the next VDOM.
@@ -105,6 +107,7 @@ impl StandIn {
                 self.operate(Kind::Register, ticket.due).await;
                 self.sync_all_users().await;
             }
+            Ask::SyncMeanwhile(ticket) => self.sync_meanwhile(ticket.due).await,
             Ask::Sync(ticket) => self.operate(Kind::Sync, ticket.due).await,
             Ask::AddVdoms(count, ticket) => {
                 for _ in 0..count {
@@ -157,6 +160,40 @@ impl StandIn {
         }
     }
 
+    /// Syncs during a restart of the server. What a box makes that the restart has not reached, or not any more, tells how it fares
+    /// beside the others.
+    async fn sync_meanwhile(&mut self, due: Instant) {
+        let healthy = self.healthy.filter(|since| *since <= due);
+        match self.persist(Kind::Sync).await {
+            Ok(()) => {
+                let kind = if healthy.is_some() && self.healthy == healthy { Kind::Healthy } else { Kind::Sync };
+                self.shared.metrics.due(kind, due);
+                self.shared.metrics.done(kind, due, &self.device.serial);
+                if kind == Kind::Healthy {
+                    self.shared.in_storm(|storm| {
+                        storm.healthy += 1;
+                        storm.stall = storm.stall.max(due.elapsed());
+                    });
+                }
+            }
+            Err(error) => {
+                self.shared.metrics.due(Kind::Sync, due);
+                self.give_up(Kind::Sync, &error);
+            }
+        }
+    }
+
+    /// Nothing is tried again any more.
+    fn give_up(&self, kind: Kind, error: &CallError) {
+        self.shared.metrics.failed(kind, &self.device.serial, &error.to_string());
+        self.shared.in_storm(|storm| {
+            storm.unretried += 1;
+            if self.lost.is_some() {
+                let _ = storm.homes.send(Home::Lost(self.index));
+            }
+        });
+    }
+
     /// A clone wants in. To be held is what it is there for.
     async fn intrude(&mut self, due: Instant) {
         let metrics = &self.shared.metrics;
@@ -184,6 +221,7 @@ impl StandIn {
             Happening::Over(Some(goodbye), error) if goodbye.reconnect_after.is_none() => {
                 self.shared.metrics.note(format!("a channel was ended for good: {error}"));
                 (self.channel, self.keeps_channel) = (None, false);
+                self.shared.in_storm(|storm| storm.unretried += 1);
             }
             Happening::Over(goodbye, _) => {
                 self.reconnect_after =
@@ -215,7 +253,7 @@ impl StandIn {
         metrics.due(kind, due);
         match self.persist(kind).await {
             Ok(()) => self.shared.metrics.done(kind, due, &self.device.serial),
-            Err(error) => self.shared.metrics.failed(kind, &self.device.serial, &error.to_string()),
+            Err(error) => self.give_up(kind, &error),
         }
         if let Some(channel) = &mut self.channel {
             channel.say("ftc", 8, "", &format!("{} ended after {:?}", kind.name(), due.elapsed()));
@@ -227,7 +265,7 @@ impl StandIn {
         // Thousands lost their connections in the same moment: they do not come back in the same moment.
         sleep(Backoff::default().next(self.reconnect_after.take(), &mut self.rng)).await;
         if let Err(error) = self.persist(Kind::Return).await {
-            self.shared.metrics.failed(Kind::Return, &self.device.serial, &error.to_string());
+            self.give_up(Kind::Return, &error);
         }
     }
 }
