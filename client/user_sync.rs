@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use muster_proto::{UserKind, VdomName, v1};
 use rand::Rng;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -44,13 +45,14 @@ pub(crate) async fn send(mut client: Client, request: Request<List>) -> Result<R
     use v1::sync_users_request::Kind as Up;
     use v1::sync_users_response::Kind as Down;
     let (metadata, extensions, List { begin, users }) = request.into_parts();
-    // There is room for everything, so that nothing waits for an answer that waits for it.
+    // There is room for everything, so that nothing waits for an answer that waits for it. On the heap, because a queue reserves room for dozens.
     let (up, stream) = mpsc::channel(users.len() / CHUNK + 3);
     let say = |kind| {
-        up.try_send(v1::SyncUsersRequest { kind: Some(kind) }).map_err(|_| Status::internal("the list does not fit"))
+        up.try_send(Box::new(v1::SyncUsersRequest { kind: Some(kind) }))
+            .map_err(|_| Status::internal("the list does not fit"))
     };
     say(Up::Begin(begin))?;
-    let request = Request::from_parts(metadata, extensions, ReceiverStream::new(stream));
+    let request = Request::from_parts(metadata, extensions, ReceiverStream::new(stream).map(|request| *request));
     let mut answers = client.sync_users(request).await?.into_inner();
     let mut synced = Synced::default();
     while let Some(answer) = answers.message().await? {

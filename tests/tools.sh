@@ -3,15 +3,21 @@
 need() { # need COMMAND PACKAGE...
     command -v "$1" >/dev/null && return
     shift
-    apt-get install --yes --no-install-recommends "$@" >/dev/null || {
-        apt-get update >/dev/null
-        apt-get install --yes --no-install-recommends "$@" >/dev/null
+    as_root apt-get install --yes --no-install-recommends "$@" >/dev/null || {
+        as_root apt-get update >/dev/null
+        as_root apt-get install --yes --no-install-recommends "$@" >/dev/null
     }
+}
+
+as_root() { # as_root COMMAND...
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 need cc gcc libc6-dev
 need python3 python3 python3-venv
 need npm npm
+# A browser that shows the report of a fleet.
+need chromium chromium
 
 tools=$PWD/target/test-tools
 mkdir -p "$tools"

@@ -9,8 +9,8 @@ use super::summary;
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.15rem;margin-top:2rem}\
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}\
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}th:first-child,td:first-child{text-align:left}\
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}\
+th,td{white-space:nowrap;padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}th:first-child,td:first-child{text-align:left}\
 figure{margin:1.5rem 0}figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;height:auto;display:block}\
 svg text{font:11px system-ui,sans-serif;fill:#57606a}svg .band{fill:#8c959f}.grid{stroke:#e6eaef}.axis{stroke:#8c959f}\
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:1rem;padding:0;margin:.3rem 0;font-size:.85rem}\
@@ -69,7 +69,7 @@ fn verdict(html: &mut String, report: &Report) -> anyhow::Result<()> {
 }
 
 fn table(html: &mut String, report: &Report) -> anyhow::Result<()> {
-    write!(html, "<h2>Operations</h2><table><thead><tr>")?;
+    write!(html, "<h2>Operations</h2><div class=\"wide\"><table><thead><tr>")?;
     for head in ["operation", "due", "done", "failed", "retried", "a second", "p50", "p90", "p99", "p99.9", "longest"] {
         write!(html, "<th scope=\"col\">{head}</th>")?;
     }
@@ -86,7 +86,7 @@ fn table(html: &mut String, report: &Report) -> anyhow::Result<()> {
         }
         write!(html, "</tr>")?;
     }
-    write!(html, "</tbody></table>")?;
+    write!(html, "</tbody></table></div>")?;
     Ok(())
 }
 
@@ -123,8 +123,9 @@ fn facts(html: &mut String, report: &Report) -> anyhow::Result<()> {
         checked.gaps
     )?;
     for (kind, row) in &report.rows {
-        for (why, count) in &row.retried {
-            write!(html, "<li>Retried, {}: {count} x {}</li>", escape(kind.name()), escape(why))?;
+        if !row.retried.is_empty() {
+            let causes: Vec<_> = row.retried.iter().map(|(why, count)| format!("{count} x {}", escape(why))).collect();
+            write!(html, "<li>Retried, {}: {}.</li>", escape(kind.name()), causes.join(", "))?;
         }
     }
     for note in &report.notes {
@@ -136,14 +137,18 @@ fn facts(html: &mut String, report: &Report) -> anyhow::Result<()> {
 
 /// Latencies by percentile: both axes are logarithmic, as a tail wants to be seen.
 fn percentiles(report: &Report) -> anyhow::Result<String> {
-    let mut series = Vec::new();
+    let (mut series, mut decades) = (Vec::new(), 1.0_f64);
     for (kind, row) in &report.rows {
         let times = row.histogram()?;
         if times.is_empty() {
             continue;
         }
+        // Of so many times the last decade has one: beyond it there is nothing to show.
+        #[expect(clippy::cast_precision_loss, reason = "for a plot")]
+        let last = (times.len() as f64).log10();
+        decades = decades.max(last.ceil().clamp(1.0, 5.0));
         let at = |step: u32| {
-            let decade = f64::from(step) / 20.0;
+            let decade = (f64::from(step) / 100.0) * last.min(5.0);
             let value = times.value_at_quantile(1.0 - 10_f64.powf(-decade));
             #[expect(clippy::cast_precision_loss, reason = "for a plot")]
             let micros = value.max(1) as f64;
@@ -158,7 +163,8 @@ fn percentiles(report: &Report) -> anyhow::Result<String> {
     let marks = (0_u32..).map(f64::from).zip(units).filter(|(decade, _)| (from..=to).contains(decade));
     let y =
         Axis { label: "latency, from when it was due", marks: marks.map(|(at, text)| (at, text.to_owned())).collect() };
-    let x = Axis { label: "percentile", marks: DECADES.map(|(at, text)| (at, text.to_owned())).to_vec() };
+    let x = DECADES.iter().filter(|(at, _)| *at <= decades).map(|(at, text)| (*at, (*text).to_owned()));
+    let x = Axis { label: "percentile", marks: x.collect() };
     Ok(lines("Latency by percentile", &x, &y, &series, &[])?)
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Band {
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 15.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
 const COLOURS: [&str; 8] = ["#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#0a7d8c", "#bf3989", "#57606a"];
@@ -102,7 +102,13 @@ pub(super) fn lines(
             points.join(" ")
         )?;
     }
-    write!(svg, "</svg><ul class=\"legend\">")?;
+    write!(svg, "</svg>")?;
+    if series.len() < 2 {
+        // The title says it.
+        write!(svg, "</figure>")?;
+        return Ok(svg);
+    }
+    write!(svg, "<ul class=\"legend\">")?;
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
         write!(svg, "<li><span style=\"background:{colour}\"></span>{}</li>", escape(&series.name))?;
     }
