@@ -19,6 +19,7 @@ mod recent;
 mod release_code;
 mod text;
 mod user;
+mod user_pages;
 mod web_app;
 
 use std::collections::HashMap;
@@ -236,13 +237,7 @@ impl Writing for SqliteWriting {
         kinds: Kinds,
         after: &UserKey,
     ) -> Result<Vec<(UserKey, Username)>, StoreError> {
-        let text = "SELECT user_key, username FROM user_ref WHERE auth_client_id = ? AND user_key > ? \
-                    AND deleted_at IS NULL AND (? & (1 << kind)) <> 0 ORDER BY user_key LIMIT 4096";
-        let query = sqlx::query(text).bind(client.0).bind(after.as_str()).bind(i64::from(kinds.mask()));
-        let rows = query.fetch_all(&mut self.connection).await?;
-        let read =
-            |row| Ok((UserKey::new(sqlx::Row::try_get(row, 0)?), entity::parse(row, 1, "user_ref", "username")?));
-        rows.iter().map(read).collect()
+        user_pages::present(&mut self.connection, client, kinds, after).await
     }
 
     async fn abandon(&mut self) -> Result<(), StoreError> {

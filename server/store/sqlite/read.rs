@@ -1,27 +1,26 @@
 //! Reads of the embedded store: they see whole commits and never wait for the writer.
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
 use muster_proto::RealmRef;
 use muster_proto::admin::{AuthClientName, Query};
 use muster_proto::explain::AuditQuery;
 use muster_proto::license::LicenseNumber;
-use muster_proto::user_sync::{Kinds, bucket_of};
-use muster_proto::{SerialNumber, Timestamp, UserKind, user};
+use muster_proto::user_sync::Kinds;
+use muster_proto::{SerialNumber, Timestamp};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
 use super::super::{AuthClientRow, CloneCase, LicenseHeld, Reading, StoreError, Story, UserRow, WebAppRow};
-use super::entity::{Entity, number, parse};
+use super::entity::{Entity, parse};
 use super::lists::{
     AUTH_CLIENTS_FROM, BY_SERIAL, List, MEMBERS, PURGEABLE, admin_tokens, auth_client_columns, auth_client_row,
     auth_clients, bind_pattern, clone_cases, cluster_row, clusters, devices, held_removals, license_row, licenses,
     lobby, web_apps,
 };
-use super::web_app;
+use super::{user_pages, web_app};
 use crate::registry::{
     AdminToken, AdminTokenId, Admission, AuthClient, AuthClientId, Cluster, ClusterId, Device, DeviceKey, Entry, Held,
-    HeldId, LobbyEntry, OwnerId, Realm, Settings, User, UserId, WebApp, WebAppId, toggle,
+    HeldId, LobbyEntry, OwnerId, Realm, Settings, User, UserId, WebApp, WebAppId,
 };
 
 /// The connections that read.
@@ -264,23 +263,9 @@ impl Reading for SqliteReading {
         kinds: Kinds,
         buckets: usize,
     ) -> Result<([u8; 32], Vec<[u8; 32]>), StoreError> {
-        let (mut whole, mut parts) = ([0; 32], vec![[0; 32]; buckets]);
-        let text = "SELECT username, email, coalesce(mobile, ''), kind, active FROM user_ref \
-                    WHERE auth_client_id = ? AND deleted_at IS NULL AND (? & (1 << kind)) <> 0";
-        // Row by row: there may be a hundred thousand.
-        let mut rows = sqlx::query(text).bind(client.0).bind(i64::from(kinds.mask())).fetch(&self.pool);
-        while let Some(row) = rows.try_next().await? {
-            let kind = number(&row, 3, "user_ref", "kind", UserKind::from_number)?;
-            let username: &str = row.try_get(0)?;
-            let digest = user::digest(username, row.try_get(1)?, row.try_get(2)?, kind, row.try_get(4)?);
-            toggle(&mut whole, &digest);
-            if let Some(part) =
-                (buckets > 0).then(|| bucket_of(username, buckets)).and_then(|index| parts.get_mut(index))
-            {
-                toggle(part, &digest);
-            }
-        }
-        Ok((whole, parts))
+        // One snapshot: a user that changes between two pages would give a digest that nobody ever had.
+        let mut snapshot = self.pool.begin().await?;
+        user_pages::digests(&mut snapshot, client, kinds, buckets).await
     }
 
     async fn purgeable(&self, now: Timestamp, most: u32) -> Result<Vec<(Option<SerialNumber>, OwnerId)>, StoreError> {
