@@ -3,13 +3,16 @@
 //! # Layout, in reading order
 //!
 //! - [`subject`]: the server under test, and the boxes that the checks make for themselves; `raw`: bytes as they are.
-//! - `devices`, `wire`, `users`, `channels`, `feeds`: the checks. [`CHECKS`] lists them.
+//! - `devices`, `clusters`, `wire`, `calls`, `users`, `user_lists`, `channels`, `feeds`: the checks. [`CHECKS`] lists them.
 
+mod calls;
 mod channels;
+mod clusters;
 mod devices;
 mod feeds;
 mod raw;
 pub mod subject;
+mod user_lists;
 mod users;
 mod wire;
 
@@ -115,6 +118,10 @@ checks! {
     "plans-are-kept", "A plan is done as it was shown, or not at all.", false, devices::plans_are_kept;
     "removal-guard-holds", "A sync that would remove too much is held, and done when it is confirmed.", false, devices::removal_guard_holds;
 
+    "cluster-is-made-by-reports", "A primary founds a cluster, a device that it lists joins, and a standalone one leaves.", false, clusters::is_made_by_reports;
+    "cluster-fails-over", "A secondary that reports itself primary with the next epoch is the primary.", false, clusters::fails_over;
+    "stale-epoch-is-fenced", "A report with an epoch that is not current does nothing.", false, clusters::stale_epoch_is_fenced;
+
     "bad-fields-are-named-at-once", "Every bad field is named in one answer.", false, wire::bad_fields_are_named_at_once;
     "vdom-names-are-checked", "A malformed name, or one that is there twice, is refused.", false, wire::vdom_names_are_checked;
     "vdom-lists-have-a-limit", "A list of 501 VDOMs is refused.", false, wire::vdom_lists_have_a_limit;
@@ -124,11 +131,21 @@ checks! {
     "oversized-messages-are-refused", "A request of 5 MiB is refused, and the connection goes on.", false, wire::oversized_messages_are_refused;
     "calls-side-by-side", "Many calls of one device at once are all answered.", false, wire::calls_side_by_side;
 
+    "deadlines-are-kept", "A call whose deadline passes ends in DEADLINE_EXCEEDED or is done, and is never half done.", false, calls::deadlines_are_kept;
+    "health-is-serving", "The server says SERVING of itself and of its services.", false, calls::health_is_serving;
+
     "user-is-added-once", "The same user again changes nothing.", false, users::user_is_added_once;
     "user-needs-an-email", "A user without an e-mail address is refused by name.", false, users::user_needs_an_email;
     "user-digest-is-as-documented", "The digest of the users is the one that the protocol describes.", false, users::user_digest_is_as_documented;
     "user-is-removed-once", "A user is removed once; again, nothing changes.", false, users::user_is_removed_once;
     "unknown-users-are-told", "A user that is not there cannot be changed.", false, users::unknown_users_are_told;
+
+    "user-list-is-a-full-list", "A sync of users adds what is new, removes what is missing, and says which is which.", false, user_lists::is_a_full_list;
+    "user-list-by-digest", "An equal digest of the users is answered IN_SYNC, and nothing has to be sent.", false, user_lists::knows_the_digest;
+    "user-list-refuses-by-name", "A user that cannot be taken is refused by name, and all others go through.", false, user_lists::refuses_by_name;
+    "user-list-one-at-a-time", "While one sync of an auth client runs, another one of it is refused.", false, user_lists::one_at_a_time;
+    "user-list-that-breaks-off", "A list that breaks off before its end changes nothing.", false, user_lists::breaks_off_without_a_trace;
+    "user-list-removals-are-held", "A list that would remove too many users is held, and done when it is confirmed.", false, user_lists::removals_are_held;
 
     "channel-begins-with-welcome", "A hello is answered by a welcome with a heartbeat interval of at most 25 seconds.", false, channels::begins_with_welcome;
     "channel-knows-the-digest", "The welcome says whether box and register agree.", false, channels::knows_the_digest;
@@ -191,6 +208,7 @@ pub async fn conformance(
                 Err(_) => ("FAIL", Some(format!("no end within {}", humantime::format_duration(LIMIT)))),
             }
         };
+        subject.tidy().await;
         match &reason {
             Some(reason) => writeln!(out, "{result} {}: {reason}", check.name)?,
             None => writeln!(out, "{result} {}", check.name)?,

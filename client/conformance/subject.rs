@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,6 +11,7 @@ use muster_proto::v1;
 use muster_proto::v1::device_service_client::DeviceServiceClient;
 use rustls::pki_types::PrivateKeyDer;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
 use super::Found;
@@ -33,6 +34,8 @@ pub struct Subject {
     now: OffsetDateTime,
     /// The number of the next box: no two runs share one, as long as the clock goes on.
     next: AtomicU64,
+    /// The boxes of the check at hand.
+    made: Mutex<Vec<Caller>>,
     /// An admin, if there is a token.
     pub(super) admin: Option<Admin>,
 }
@@ -126,7 +129,7 @@ impl Subject {
         let admin = Admin::new(dialer, &data.join("admin-token")).ok();
         // Microseconds: as many as eight characters tell apart, which is more than a month.
         let next = AtomicU64::new(u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(0));
-        Ok(Self { way: way.clone(), trust, factory, now, next, admin })
+        Ok(Self { way: way.clone(), trust, factory, now, next, made: Mutex::default(), admin })
     }
 
     /// A box that nobody has seen before.
@@ -138,7 +141,20 @@ impl Subject {
             serial.extend(digit.map(|digit| digit.to_ascii_uppercase()));
             number /= 36;
         }
-        self.device_with(&serial).await
+        let device = self.device_with(&serial).await?;
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(device.clone());
+        Ok(device)
+    }
+
+    /// Deletes the boxes of the check that has ended, however it ended: nothing of them is left but what every deletion leaves.
+    pub(super) async fn tidy(&self) {
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut device in made {
+            let target = Some(v1::delete_request::Target::WholeDevice(v1::WholeDevice {}));
+            let delete = v1::DeleteRequest { serial_number: device.serial.clone(), target, ..Default::default() };
+            // What a check left in such a state that this fails is beyond repair from here.
+            let _ = timeout(LIMIT, device.client.delete(delete)).await;
+        }
     }
 
     /// Another connection of a box.

@@ -6,12 +6,12 @@ use tonic::Code;
 use super::Found;
 use super::subject::{Caller, Subject, answered, expect, refused};
 
-fn target(device: &Caller) -> v1::AuthClientTarget {
+pub(super) fn target(device: &Caller) -> v1::AuthClientTarget {
     let product = v1::FortiProductTarget { serial_number: device.serial.clone(), vdom: "sales".to_owned() };
     v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) }
 }
 
-fn named(device: &Caller, name: &str, email: &str) -> v1::AddUserRequest {
+pub(super) fn named(device: &Caller, name: &str, email: &str) -> v1::AddUserRequest {
     let attributes = v1::UserAttributes { username: name.to_owned(), email: email.to_owned(), ..Default::default() };
     v1::AddUserRequest { target: Some(target(device)), user: Some(attributes), ..Default::default() }
 }

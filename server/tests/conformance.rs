@@ -6,11 +6,17 @@ use clap::Parser as _;
 use muster_client::args::Arguments;
 use muster_client::cli::{self, Exit};
 use muster_client::conformance::CHECKS;
+use muster_proto::v1;
+use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
+use muster_proto::v1::cluster_service_client::ClusterServiceClient;
+use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
+use muster_proto::v1::user_service_client::UserServiceClient;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::tempdir;
 use time::OffsetDateTime;
 
+use crate::clients::admin;
 use crate::process::{Running, server, within};
 
 async fn conformance(data: &Path, address: &str, flags: &str) -> (Exit, String) {
@@ -33,6 +39,21 @@ async fn the_server_passes_every_check_and_again() {
     assert!(out.ends_with(&format!("\n{} passed, 0 failed, 0 skipped\n", CHECKS.len())), "{out}");
     let results: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     assert!(results.as_array().unwrap().iter().all(|verdict| verdict["result"] == "PASS"), "{results}");
+
+    // Nothing is left behind.
+    let channel = admin(data.path(), running.address);
+    let mut devices = DeviceAdminServiceClient::new(channel.clone());
+    let devices = devices.list_devices(v1::ListDevicesRequest::default()).await.unwrap().into_inner().devices;
+    assert!(devices.is_empty(), "{devices:?}");
+    let mut clusters = ClusterServiceClient::new(channel.clone());
+    let clusters = clusters.list_clusters(v1::ListClustersRequest::default()).await.unwrap().into_inner().clusters;
+    assert!(clusters.is_empty(), "{clusters:?}");
+    let mut clients = AuthClientServiceClient::new(channel.clone());
+    let clients = clients.list_auth_clients(v1::ListAuthClientsRequest::default()).await.unwrap().into_inner();
+    assert!(clients.auth_clients.is_empty(), "{clients:?}");
+    let mut users = UserServiceClient::new(channel);
+    let users = users.list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner();
+    assert!(users.users.is_empty(), "{users:?}");
 
     // A second run makes boxes of its own.
     let (exit, out) = conformance(data.path(), &address, "--only register --only feed-has").await;

@@ -13,6 +13,7 @@ use muster_client::fleet::report::Report;
 use muster_proto::v1;
 use muster_proto::v1::auth_client_service_client::AuthClientServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
+use muster_proto::v1::settings_service_client::SettingsServiceClient;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::{TempDir, tempdir};
@@ -211,6 +212,22 @@ async fn vdoms_and_users_that_come_and_go_leave_what_was_acknowledged() {
     assert_eq!(ran.report.rows[&Kind::Change].done, 240);
     assert_eq!(ran.report.rows[&Kind::Reconnect].done, 60);
     assert_eq!(ran.report.checked.vdoms, 60 * 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_are_refused_are_an_exit_status_with_the_reason_and_are_not_looked_for() {
+    let data = tempdir().unwrap();
+    let running = Running::start(server(data.path())).await;
+    let settings = Some(v1::Settings { user_quota: Some(7), ..Default::default() });
+    let request = v1::UpdateSettingsRequest { settings, ..Default::default() };
+    SettingsServiceClient::new(admin(data.path(), running.address)).update_settings(request).await.unwrap();
+    let ran = fleet(data.path(), running.address, "--devices 5 --vdoms 1 --users 2 --rate 50 --duration 200ms").await;
+    assert_eq!((ran.exit, ran.report.broken_count), (Exit::Failed, 0), "{}", ran.text);
+    assert_eq!(ran.report.checked.users, 7);
+    let row = &ran.report.rows[&Kind::Users];
+    assert!(row.failed > 0 && row.retries() == 0, "{}", ran.text);
+    let told = ran.text.lines().find(|line| line.starts_with("note: sync users of ") && line.contains("was given up"));
+    assert!(told.is_some_and(|line| line.contains("(USER_QUOTA_EXCEEDED)")), "{}", ran.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
