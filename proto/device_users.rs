@@ -13,7 +13,7 @@ pub struct ClientTarget {
     pub vdom: VdomName,
 }
 
-/// Whose user a call is about.
+/// Whose users a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UserTarget {
     /// That of a VDOM.
@@ -110,7 +110,31 @@ impl ClientTarget {
 }
 
 impl UserTarget {
-    /// Reads the target of a call about one user, or notes what is wrong with it.
+    /// The VDOM, if it is one.
+    #[must_use]
+    pub const fn forti_product(self) -> Option<ClientTarget> {
+        match self {
+            Self::FortiProduct(target) => Some(target),
+            Self::WebApp(_) => None,
+        }
+    }
+
+    /// The device, if it is one's.
+    #[must_use]
+    pub fn serial(self) -> Option<SerialNumber> {
+        self.forti_product().map(|target| target.serial)
+    }
+
+    /// What stands for the VDOM: a Web app has none.
+    #[must_use]
+    pub const fn vdom(self) -> VdomName {
+        match self {
+            Self::FortiProduct(target) => target.vdom,
+            Self::WebApp(_) => VdomName::WEB_APP,
+        }
+    }
+
+    /// Reads the target of a call about users, or notes what is wrong with it.
     pub fn parse(check: &mut Check, wire: Option<&v1::AuthClientTarget>) -> Option<Self> {
         if let Some(v1::auth_client_target::Target::WebApp(name)) = wire.and_then(|wire| wire.target.as_ref()) {
             return web_app_target(check, name);
@@ -119,7 +143,7 @@ impl UserTarget {
     }
 
     /// Notes that the users of a Web app are all of one kind.
-    fn check_kind(self, check: &mut Check, field: &str, kind: UserKind) {
+    pub(crate) fn check_kind(self, check: &mut Check, field: &str, kind: UserKind) {
         if matches!(self, Self::WebApp(_)) && kind != UserKind::Local {
             check.refuse(field, Reason::FieldInvalid, "must be USER_KIND_LOCAL on a Web app");
         }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::device_users::{ClientTarget, kind};
+use crate::device_users::{UserTarget, kind};
 use crate::{Check, Invalid, Reason, UserKind, v1};
 
 /// The most users that one sync may list.
@@ -42,7 +42,7 @@ impl FromIterator<UserKind> for Kinds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSync {
     /// The auth client.
-    pub target: ClientTarget,
+    pub target: UserTarget,
     /// Which kinds of users are listed.
     pub kinds: Kinds,
     /// The digest of what would be listed.
@@ -68,10 +68,15 @@ impl TryFrom<&v1::SyncUsersBegin> for UserSync {
 
     fn try_from(wire: &v1::SyncUsersBegin) -> Result<Self, Invalid> {
         let mut check = Check::default();
-        let target = ClientTarget::parse(&mut check, wire.target.as_ref());
+        let target = UserTarget::parse(&mut check, wire.target.as_ref());
         let mut listed = Vec::new();
         for (index, wire) in wire.kinds.iter().enumerate() {
-            listed.extend(check.take(&format!("kinds[{index}]"), Reason::FieldInvalid, kind(*wire)));
+            let field = format!("kinds[{index}]");
+            let Some(kind) = check.take(&field, Reason::FieldInvalid, kind(*wire)) else { continue };
+            if let Some(target) = target {
+                target.check_kind(&mut check, &field, kind);
+            }
+            listed.push(kind);
         }
         let kinds = if wire.kinds.is_empty() { Kinds::ALL } else { listed.into_iter().collect() };
         let digest = if wire.digest.is_empty() {

@@ -23,4 +23,5 @@ mod tokens;
 mod transfer;
 mod user_rules;
 mod users;
+mod web_app_syncs;
 mod web_apps;

@@ -7,24 +7,24 @@ use muster_proto::v1::{self, AdminRole, LifecycleState, Outcome, StreamDebugLogs
 use muster_tests::requests::*;
 use muster_tests::{Caller, Connection, Muster};
 
-fn service(caller: &Caller) -> WebAppServiceClient<Connection> {
+pub(crate) fn service(caller: &Caller) -> WebAppServiceClient<Connection> {
     WebAppServiceClient::new(caller.connection())
 }
 
-async fn create(caller: &Caller, name: &str) -> (v1::WebApp, String) {
+pub(crate) async fn create(caller: &Caller, name: &str) -> (v1::WebApp, String) {
     let request = v1::CreateWebAppRequest { display_name: name.to_owned(), ..Default::default() };
     let made = service(caller).create_web_app(request).await.unwrap().into_inner();
     assert_eq!(made.outcome(), Outcome::Created);
     (made.web_app.unwrap(), made.secret)
 }
 
-fn calls(muster: &Muster, app: &v1::WebApp, secret: &str) -> Caller {
+pub(crate) fn calls(muster: &Muster, app: &v1::WebApp, secret: &str) -> Caller {
     let credentials = BASE64.encode(format!("{}:{secret}", app.client_id).as_bytes());
     muster.nobody().with_authorization(&format!("Basic {credentials}"))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the field of a request is optional")]
-fn of(web_app: &str) -> Option<v1::AuthClientTarget> {
+pub(crate) fn of(web_app: &str) -> Option<v1::AuthClientTarget> {
     Some(v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::WebApp(web_app.to_owned())) })
 }
 
@@ -32,12 +32,12 @@ fn add(web_app: &str, name: &str) -> v1::AddUserRequest {
     v1::AddUserRequest { target: of(web_app), user: Some(user(name)), ..Default::default() }
 }
 
-fn rotate(app: &v1::WebApp, seconds: i64) -> v1::RotateWebAppSecretRequest {
+pub(crate) fn rotate(app: &v1::WebApp, seconds: i64) -> v1::RotateWebAppSecretRequest {
     let grace = Some(prost_types::Duration { seconds, nanos: 0 });
     v1::RotateWebAppSecretRequest { name: app.name.clone(), grace, ..Default::default() }
 }
 
-fn delete(app: &v1::WebApp) -> v1::DeleteWebAppRequest {
+pub(crate) fn delete(app: &v1::WebApp) -> v1::DeleteWebAppRequest {
     v1::DeleteWebAppRequest { name: app.name.clone(), ..Default::default() }
 }
 

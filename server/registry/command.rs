@@ -51,9 +51,9 @@ pub enum Action {
     /// A user leaves an auth client.
     DeleteUser(UserDeletion),
     /// A sync of users begins: it goes on only if the device may come.
-    BeginUserSync(ClientTarget),
+    BeginUserSync(UserTarget),
     /// A sync of users found that the digests are equal.
-    UsersInSync(ClientTarget),
+    UsersInSync(UserTarget),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -364,7 +364,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::BeginUserSync(target) | Self::UsersInSync(target) => Some(target.serial),
+            Self::BeginUserSync(target) | Self::UsersInSync(target) => target.serial(),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -417,9 +417,11 @@ impl Action {
     /// Whether it is the device that calls, itself or through a relay.
     #[must_use]
     pub fn is_from_device(&self) -> bool {
-        let of_device =
-            matches!(self, Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_));
-        of_device || matches!(self, Self::BeginUserSync(_) | Self::UsersInSync(_)) || self.user().is_some()
+        match self {
+            Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_) => true,
+            Self::BeginUserSync(target) | Self::UsersInSync(target) => target.serial().is_some(),
+            _ => self.user().is_some(),
+        }
     }
 
     /// The one user of a VDOM that this is about, and where, if it is about one.
@@ -430,9 +432,6 @@ impl Action {
             | Self::DeleteUser(UserDeletion { target, username }) => (target, username),
             _ => return None,
         };
-        match target {
-            UserTarget::FortiProduct(target) => Some((*target, username)),
-            UserTarget::WebApp(_) => None,
-        }
+        target.forti_product().map(|target| (target, username))
     }
 }

@@ -389,6 +389,7 @@ fn remove_users(
     }
     let name = match held.serial {
         Some(serial) => Name::Device(serial),
+        None if vdom == VdomName::WEB_APP => Name::Resource(format!("webApps/{}", owner.0).into()),
         None => Name::Resource(format!("authClients/{}", client.0).into()),
     };
     let of_client = Planned::about(planned.answer.clone(), client.0, name, changes);

@@ -100,7 +100,9 @@ fn asks(action: &Action) -> Option<(SerialNumber, DeviceInfo, Vec<VdomName>)> {
         Action::Sync(sync) => sync.full_list.clone().map(|list| (sync.serial, sync.info.clone(), list)),
         Action::Hello(hello) => Some((hello.serial, hello.info.clone(), Vec::new())),
         Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
-        | Action::BeginUserSync(target) => Some((target.serial, DeviceInfo::default(), vec![target.vdom])),
+        | Action::BeginUserSync(UserTarget::FortiProduct(target)) => {
+            Some((target.serial, DeviceInfo::default(), vec![target.vdom]))
+        }
         _ => None,
     }
 }
@@ -133,7 +135,7 @@ pub(super) fn at_the_door(
             None => {
                 // Users may be the first sign of a VDOM; a list of VDOMs says of each what became of it.
                 let (Action::AddUser(UserAddition { target: UserTarget::FortiProduct(target), .. })
-                | Action::BeginUserSync(target)) = action
+                | Action::BeginUserSync(UserTarget::FortiProduct(target))) = action
                 else {
                     return Ok(None);
                 };

@@ -97,6 +97,7 @@ pub use state::{Needs, State, Stop};
 pub use table::Table;
 pub use tombstone::{DeleteMode, Tombstone};
 pub use user::{User, UserRef};
+pub use user_calls::name_of;
 pub use users::{Site, toggle};
 pub use web_app::{ClientId, WebApp};
 

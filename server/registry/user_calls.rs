@@ -55,7 +55,7 @@ pub(super) fn arrive(
 }
 
 /// The auth client of a Web app.
-fn of_web_app(state: &State, app: Option<i64>) -> Result<Site, Stop> {
+pub(super) fn of_web_app(state: &State, app: Option<i64>) -> Result<Site, Stop> {
     let unknown = || Refusal::new(Reason::WebAppUnknown, "the call names no Web app that there is");
     let app = app.ok_or_else(unknown)?;
     let client = state.client(OwnerId(app), VdomName::WEB_APP)?.ok_or_else(unknown)?;
@@ -89,6 +89,23 @@ fn known(state: &State, target: ClientTarget) -> Result<Site, Stop> {
     Ok(client.into())
 }
 
+/// Makes sure that the auth client is there, as far as that is up to the caller: a device makes it, a Web app has it.
+pub(super) fn arrive_at(
+    state: &mut State,
+    target: UserTarget,
+    context: &mut Context<'_>,
+) -> Result<(Site, Planned), Stop> {
+    match target {
+        UserTarget::FortiProduct(target) => arrive(state, target, context),
+        UserTarget::WebApp(app) => Ok((of_web_app(state, app)?, Planned::unchanged(Answer::new(Outcome::Unchanged)))),
+    }
+}
+
+/// Whether the full lists of the target count: all but those of the secondaries of a cluster do.
+pub(super) fn rules_its_users(state: &State, target: UserTarget) -> Result<bool, Stop> {
+    target.serial().map_or(Ok(true), |serial| decides(state, serial))
+}
+
 /// The answer about one user, and what is audited of it.
 fn finish(
     state: &State,
@@ -98,13 +115,11 @@ fn finish(
     changes: Vec<Change>,
     mut planned: Planned,
 ) -> Result<Planned, Stop> {
-    let (name, generation, digest) = match target {
-        UserTarget::FortiProduct(ClientTarget { serial, .. }) => {
-            let held = state.device(serial)?.map_or((0, [0; 32]), |it: &Device| (it.generation, it.digest));
-            (Name::Device(serial), held.0, held.1)
-        }
-        UserTarget::WebApp(_) => (Name::Resource(format!("webApps/{}", site.owner.0).into()), 0, [0; 32]),
+    let (generation, digest) = match target.serial() {
+        Some(serial) => state.device(serial)?.map_or((0, [0; 32]), |it: &Device| (it.generation, it.digest)),
+        None => (0, [0; 32]),
     };
+    let name = name_of(target, site);
     planned.answer.outcome = item.outcome;
     planned.answer.reason = item.reason;
     (planned.answer.generation, planned.answer.digest) = (generation, digest);
@@ -118,6 +133,15 @@ fn finish(
     Ok(planned)
 }
 
+/// What the audit log names when users of an auth client change: the device, or the Web app.
+#[must_use]
+pub fn name_of(target: UserTarget, site: Site) -> Name {
+    match target.serial() {
+        Some(serial) => Name::Device(serial),
+        None => Name::Resource(format!("webApps/{}", site.owner.0).into()),
+    }
+}
+
 /// A refusal that is about the one user that was named.
 fn refused(item: &UserItem) -> Stop {
     let reason = item.reason.unwrap_or(Reason::Internal);
@@ -126,10 +150,7 @@ fn refused(item: &UserItem) -> Stop {
 
 /// Puts a user on an auth client.
 pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Context<'_>) -> Result<Planned, Stop> {
-    let (site, planned) = match addition.target {
-        UserTarget::FortiProduct(target) => arrive(state, target, context)?,
-        UserTarget::WebApp(app) => (of_web_app(state, app)?, Planned::unchanged(Answer::new(Outcome::Unchanged))),
-    };
+    let (site, planned) = arrive_at(state, addition.target, context)?;
     if let Some(client) = state.client(site.owner, site.vdom)? {
         quota::may_have_users(state, client)?;
     }
@@ -215,11 +236,11 @@ pub(super) fn delete(state: &mut State, deletion: &UserDeletion, context: &Conte
     finish(state, deletion.target, site, item, changes, Planned::unchanged(Answer::new(Outcome::Unchanged)))
 }
 
-/// A sync of users found that the digests are equal: the device has what it asked to remove before, and whoever called is noted.
-pub(super) fn in_sync(state: &mut State, target: ClientTarget, context: &Context<'_>) -> Result<Planned, Stop> {
-    let site = known(state, target)?;
+/// A sync of users found that the digests are equal: the auth client has what it asked to remove before, and whoever called is noted.
+pub(super) fn in_sync(state: &mut State, target: UserTarget, context: &Context<'_>) -> Result<Planned, Stop> {
+    let site = site_of(state, target)?;
     let mut records = Vec::new();
-    if decides(state, target.serial)? {
+    if rules_its_users(state, target)? {
         withdraw(state, HeldOn::Users(site.owner, site.vdom), &mut records, context)?;
     }
     let mut answer = Answer { status: SyncStatus::InSync, ..Answer::new(Outcome::Unchanged) };

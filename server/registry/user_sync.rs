@@ -1,17 +1,16 @@
 //! A sync of the users of one auth client, in steps: the list is too long to be worked out as one command. Each step is kept or taken back as a
 //! whole, and the caller keeps or takes back all of them.
 
-use muster_proto::device_users::ClientTarget;
+use muster_proto::device_users::UserTarget;
 use muster_proto::user_sync::Kinds;
-use muster_proto::{Reason, SerialNumber, UserKey, Username};
+use muster_proto::{Reason, UserKey, UserKind, Username, VdomName};
 
 use super::held::{HeldOn, Removals, Ruling};
-use super::report::decides;
-use super::user_calls::arrive;
+use super::user_calls::{arrive_at, of_web_app, rules_its_users};
 use super::users::{Respelled, Tally, put, take};
 use super::{
-    Action, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes, UserItem,
-    clone, contact, held, lobby, quota, settle,
+    Action, Answer, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes,
+    UserItem, clone, contact, held, lobby, quota, settle,
 };
 
 /// One user of a list.
@@ -78,8 +77,18 @@ fn step<T>(
     result
 }
 
-/// A device is about to sync users: it may, unless the whole list would be refused.
-pub(super) fn begin(state: &mut State, target: ClientTarget) -> Result<Planned, Stop> {
+/// A sync of users is about to begin: it may, unless the whole list would be refused.
+pub(super) fn begin(state: &mut State, target: UserTarget) -> Result<Planned, Stop> {
+    let target = match target {
+        UserTarget::FortiProduct(target) => target,
+        UserTarget::WebApp(app) => {
+            let site = of_web_app(state, app)?;
+            if let Some(client) = state.client(site.owner, site.vdom)? {
+                quota::may_have_users(state, client)?;
+            }
+            return Ok(Planned::unchanged(Answer::new(Outcome::Unchanged)));
+        }
+    };
     let planned = contact::contact(state, target.serial)?;
     if let Some(device) = state.device(target.serial)?.filter(|device| device.is_active())
         && let Some(client) = state.client(device.owner(), target.vdom)?.filter(|client| client.is_active())
@@ -90,7 +99,7 @@ pub(super) fn begin(state: &mut State, target: ClientTarget) -> Result<Planned, 
 }
 
 /// What may have changed since the sync began, such as the key that is the device's.
-fn pass_again(state: &mut State, target: ClientTarget, context: &mut Context<'_>) -> Result<Option<Record>, Stop> {
+fn pass_again(state: &mut State, target: UserTarget, context: &mut Context<'_>) -> Result<Option<Record>, Stop> {
     let action = Action::BeginUserSync(target);
     let (stopped, record) = match clone::check(state, &action, context)? {
         clone::Verdict::Held(planned) => (Some(*planned), None),
@@ -105,11 +114,11 @@ fn pass_again(state: &mut State, target: ClientTarget, context: &mut Context<'_>
     }
 }
 
-/// Makes sure that the device still may come, and that the auth client is there and may have users.
-pub fn open(state: &mut State, target: ClientTarget, context: &mut Context<'_>) -> Result<(Site, Planned), Stop> {
+/// Makes sure that the caller still may come, and that the auth client is there and may have users.
+pub fn open(state: &mut State, target: UserTarget, context: &mut Context<'_>) -> Result<(Site, Planned), Stop> {
     step(state, context, |state, context| {
         let record = pass_again(state, target, context)?;
-        let (site, mut planned) = arrive(state, target, context)?;
+        let (site, mut planned) = arrive_at(state, target, context)?;
         planned.records.extend(record);
         if let Some(client) = state.client(site.owner, site.vdom)? {
             quota::may_have_users(state, client)?;
@@ -124,20 +133,20 @@ pub fn open(state: &mut State, target: ClientTarget, context: &mut Context<'_>) 
 pub fn rule(
     state: &mut State,
     site: Site,
-    serial: SerialNumber,
+    target: UserTarget,
     names: &[Box<str>],
     token: Option<&str>,
     context: &mut Context<'_>,
 ) -> Result<(Stays, Vec<Record>), Stop> {
     step(state, context, |state, context| {
-        if !decides(state, serial)? {
+        if !rules_its_users(state, target)? {
             let stays = (!names.is_empty()).then_some((Outcome::Held, Reason::PrimaryDecides, None));
             return Ok((stays, Vec::new()));
         }
         let limit = state.settings().guard_users;
         let removals = Removals {
             on: HeldOn::Users(site.owner, site.vdom),
-            serial: Some(serial),
+            serial: target.serial(),
             names: names.to_vec(),
             beyond: i64::try_from(names.len()).is_ok_and(|count| count > limit),
             token,
@@ -219,6 +228,9 @@ fn one(
             Some(first) => refused(username, Reason::UsernameCollision, format!("the list has it as {first}, too")),
             None => refused(username, Reason::UserDuplicate, String::new()),
         });
+    }
+    if site.vdom == VdomName::WEB_APP && attributes.kind != UserKind::Local {
+        return Ok(refused(username, Reason::FieldInvalid, "kind: the users of a Web app are local".to_owned()));
     }
     if !kinds.has(attributes.kind) {
         return Ok(refused(username, Reason::UserKindNotSynced, attributes.kind.as_str().to_owned()));

@@ -11,6 +11,7 @@ use muster_proto::{RealmRef, Reason, Text, Timestamp, VdomName};
 use super::admin_token::realm_for;
 use super::auth_client::later;
 use super::delete::{moment, remove};
+use super::held::withdraw_all;
 use super::undelete::{Back, pardon};
 use super::{
     After, Answer, AuthClient, AuthClientId, Change, Context, Name, Outcome, OwnerId, Planned, RealmId, Refusal,
@@ -239,7 +240,10 @@ pub(super) fn delete(
     if client.users > 0 {
         changes.push(Change::value("users", client.users, 0));
     }
-    finish(state, app, Outcome::Removed, changes)
+    let owner = app.owner();
+    let mut planned = finish(state, app, Outcome::Removed, changes)?;
+    withdraw_all(state, owner, &mut planned.records, context)?;
+    Ok(planned)
 }
 
 /// Brings a Web app back, with the users that went with it. Its secret is what it was.

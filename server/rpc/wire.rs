@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_proto::{SerialNumber, Timestamp, v1};
+use muster_proto::{SerialNumber, Timestamp, VdomName, v1};
 
 use super::wire_deleting;
 use crate::operation::OperationId;
@@ -224,6 +224,7 @@ pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
     use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
     let (kind, vdom) = match held.on {
         HeldOn::Vdoms(_) => (Kind::Vdoms, String::new()),
+        HeldOn::Users(_, VdomName::WEB_APP) => (Kind::Users, String::new()),
         HeldOn::Users(_, vdom) => (Kind::Users, vdom.to_string()),
     };
     let state = match held.state {
@@ -234,12 +235,17 @@ pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
         HeldState::Withdrawn => State::Withdrawn,
         HeldState::Expired => State::Expired,
     };
+    let web_app = match held.on {
+        HeldOn::Users(owner, VdomName::WEB_APP) => format!("webApps/{}", owner.0),
+        HeldOn::Users(..) | HeldOn::Vdoms(_) => String::new(),
+    };
     v1::HeldRemoval {
         name: format!("heldRemovals/{}", held.id.0),
         id: held.id.0,
         kind: kind.into(),
         serial_number: held.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         vdom,
+        web_app,
         removals: held.names.iter().map(ToString::to_string).collect(),
         state: state.into(),
         requested_by: held.by.to_string(),

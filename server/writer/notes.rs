@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use muster_proto::debug_log::Level;
-use muster_proto::device_users::ClientTarget;
+use muster_proto::device_users::UserTarget;
 use muster_proto::{Reason, SerialNumber, Timestamp, VdomName, v1};
 use serde::Serialize;
 use tonic::Code;
@@ -190,15 +190,15 @@ pub(crate) fn arrival(
 /// What became of one user of a sync.
 pub(crate) fn user_outcome(
     operation: &Operation,
-    target: ClientTarget,
+    target: UserTarget,
     realm: &(RealmId, Arc<str>),
     item: &v1::UserOutcome,
     now: Timestamp,
 ) -> DebugEvent {
-    let mut event = event(operation, Some(target.serial), now);
+    let mut event = event(operation, target.serial(), now);
     event.level = level(item.outcome());
     event.step = "user";
-    event.vdom = Some(target.vdom);
+    event.vdom = Some(target.vdom());
     (event.realm_id, event.realm) = (Some(realm.0), Some(Arc::clone(&realm.1)));
     let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
     event.message = Cow::Owned(format!("user {} {}{detail}", item.username, outcome(item.outcome())));

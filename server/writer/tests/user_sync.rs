@@ -43,7 +43,7 @@ impl Bench {
             proof: None,
         };
         let sync = UserSync {
-            target: Self::target(),
+            target: Self::target().into(),
             kinds: Kinds::ALL,
             digest: None,
             buckets: Vec::new(),

@@ -1,115 +1,32 @@
-//! One sync of the users of an auth client: worked off in parts inside one transaction, so that it is one atomic result and is never held as a
-//! whole. Other changes wait meanwhile.
+//! The work on one sync of users, part by part.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::sync::Arc;
 
 use muster_proto::user_sync::{UserSync, bucket_of};
-use muster_proto::{Reason, Timestamp, UserAttributes, UserKey, Username, printable, v1};
+use muster_proto::{Reason, Timestamp, UserKey, Username};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
 
-use super::{Operation, batch::MAX_LOADS};
-use crate::registry::user_sync::{self, Done, Entry, Listed, SyncItem};
-use crate::registry::{
-    Context, DeviceId, Name, Needs, Notice, Options, Outcome, Planned, Record, Refusal, Site, State, Stop, Table,
-};
-use crate::spool::{SpoolReader, SpoolWriter};
+use super::list::{Names, entry, outcome};
+use super::{Counts, Spooled, UserSyncJob, UsersSynced};
+use crate::registry::user_sync::{self, Done, Entry, SyncItem};
+use crate::registry::{Context, DeviceId, Needs, Notice, Outcome, Record, Refusal, Site, State, Stop, Table, name_of};
+use crate::spool::SpoolWriter;
 use crate::store::{AuditRow, StoreError, Writing};
+use crate::writer::batch::MAX_LOADS;
 
-/// How many characters of a name are said if it cannot be taken.
-const SHOWN: usize = 80;
 /// How many users are worked off at once.
 const PART: usize = 1_024;
 
-/// One user as it waits in the spool.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Spooled {
-    /// The user, whether or not it can be taken.
-    #[prost(message, required, tag = "1")]
-    pub user: v1::UserAttributes,
-    /// Its digest, if it can.
-    #[prost(bytes = "vec", tag = "2")]
-    pub digest: Vec<u8>,
-}
-
-/// A sync whose list is complete.
-#[derive(Debug)]
-pub struct UserSyncJob {
-    /// Whose work it is.
-    pub operation: Operation,
-    /// How it began.
-    pub sync: UserSync,
-    /// Which buckets were asked for, of how many; `None` for all users.
-    pub buckets: Option<Vec<bool>>,
-    /// How it is asked.
-    pub options: Options,
-    /// The users.
-    pub users: SpoolReader,
-    /// How many of them are worked off.
-    pub progress: watch::Sender<i64>,
-    /// Cancelled when the caller goes away: nothing is done then.
-    pub gone: CancellationToken,
-    /// Where the result goes.
-    pub reply: oneshot::Sender<Result<UsersSynced, Refusal>>,
-}
-
-/// How often something was done, and how often not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Done.
-    pub success: i64,
-    /// Refused.
-    pub failure: i64,
-}
-
-/// How many users ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Came, or came back.
-    pub create: Count,
-    /// Changed.
-    pub modify: Count,
-    /// Went.
-    pub delete: Count,
-    /// As they were.
-    pub unchanged: i64,
-    /// Held.
-    pub held: i64,
-}
-
-/// What became of a sync.
-#[derive(Debug)]
-pub struct UsersSynced {
-    /// How many users ended how.
-    pub counts: Counts,
-    /// What became of the device and its VDOMs, if anything.
-    pub arrived: Planned,
-    /// The realm that it happened in: its id and its name.
-    pub realm: (crate::registry::RealmId, Arc<str>),
-    /// How many users the auth client has, and their digest.
-    pub users: (i64, [u8; 32]),
-    /// How to confirm what is held.
-    pub held: Option<Notice>,
-    /// Which plan this is, if it was only worked out.
-    pub plan: Option<String>,
-    /// What became of each user: `v1::UserOutcome`.
-    pub outcomes: SpoolReader,
-}
-
 /// What became of a job, for the writer.
-pub(super) struct Worked {
-    pub(super) result: Result<UsersSynced, Refusal>,
-    pub(super) next_id: i64,
-    pub(super) wrote: bool,
-    pub(super) device: Option<DeviceId>,
+pub(in crate::writer) struct Worked {
+    pub(in crate::writer) result: Result<UsersSynced, Refusal>,
+    pub(in crate::writer) next_id: i64,
+    pub(in crate::writer) wrote: bool,
+    pub(in crate::writer) device: Option<DeviceId>,
 }
 
 /// Works a job off. Nothing of it is kept if this fails, or if the result is a refusal.
-pub(super) async fn run(
+pub(in crate::writer) async fn run(
     store: &mut dyn Writing,
     job: &mut UserSyncJob,
     next_id: i64,
@@ -137,7 +54,8 @@ pub(super) async fn run(
         Ok(_) => store.withdraw(state).await?,
         Err(_) => store.rollback(state).await?,
     }
-    let device = work.state.devices.get(&work.job.sync.target.serial).map(|device| device.id);
+    let device =
+        work.job.sync.target.serial().and_then(|serial| work.state.devices.get(&serial)).map(|device| device.id);
     let next_id = if keep { work.next_id } else { next_id };
     Ok(Worked { result: result?, next_id, wrote: keep, device: device.filter(|_| !work.job.options.validate_only) })
 }
@@ -178,7 +96,7 @@ impl Work<'_> {
         let names: Vec<Box<str>> = missing.iter().map(|(key, _)| key.as_str().into()).collect();
         let token = self.job.sync.confirm_token.clone();
         let ruled = self
-            .attempt(|state, context| user_sync::rule(state, site, target.serial, &names, token.as_deref(), context))
+            .attempt(|state, context| user_sync::rule(state, site, target, &names, token.as_deref(), context))
             .await?;
         let (stays, mut records) = or_refused!(ruled);
         records.extend(arrived.records.iter().cloned());
@@ -327,7 +245,7 @@ impl Work<'_> {
     /// Stages what a part did, notes the outcomes, and lets go of its users.
     async fn finish(&mut self, site: Site, done: Done) -> Worth<()> {
         if self.job.gone.is_cancelled() {
-            return Ok(Err(super::notes::abandoned()));
+            return Ok(Err(crate::writer::notes::abandoned()));
         }
         if let Some(plan) = &mut self.plan {
             plan.update(format!("{:?}", (&done.items, &done.changes)));
@@ -339,9 +257,10 @@ impl Work<'_> {
             }
         }
         if !done.changes.is_empty() {
-            let serial = self.job.sync.target.serial;
-            let generation = self.state.devices.get(&serial).map_or(0, |device| device.generation);
-            let name = Name::Device(serial);
+            let target = self.job.sync.target;
+            let device = target.serial().and_then(|serial| self.state.devices.get(&serial));
+            let generation = device.map_or(0, |device| device.generation);
+            let name = name_of(target, site);
             self.stage(&[Record { about: site.client.0, name, generation, changes: done.changes }]).await?;
         }
         self.state.users = Table::default();
@@ -362,65 +281,11 @@ impl Work<'_> {
                 about: record.about,
                 name: &record.name,
                 generation: record.generation,
-                changes: super::notes::audit(&record.changes),
+                changes: crate::writer::notes::audit(&record.changes),
             })
             .collect();
         self.staged = true;
         self.store.stage(&self.state, &audit, self.next_id).await
-    }
-}
-
-/// Names, by hashes that nobody can foresee: a hundred thousand of them take a few megabytes.
-struct Names {
-    fold: bool,
-    hashers: [RandomState; 2],
-    known: HashSet<[u64; 2]>,
-}
-
-impl Names {
-    fn new(fold: bool) -> Self {
-        Self { fold, hashers: [RandomState::new(), RandomState::new()], known: HashSet::new() }
-    }
-
-    fn hash(&self, key: &str) -> [u64; 2] {
-        let [first, second] = &self.hashers;
-        [first.hash_one(key), second.hash_one(key)]
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.known.contains(&self.hash(key))
-    }
-
-    /// Notes a name; false if it was noted before.
-    fn insert(&mut self, name: &str) -> bool {
-        let hash = if self.fold { self.hash(&name.to_lowercase()) } else { self.hash(name) };
-        self.known.insert(hash)
-    }
-}
-
-fn entry(Spooled { user, digest }: &Spooled, names: &mut Names, fold: bool) -> Entry {
-    match UserAttributes::parse(user) {
-        Ok(attributes) => {
-            let again = !names.insert(attributes.username.as_str());
-            let digest = digest.as_slice().try_into().unwrap_or_default();
-            Entry { key: attributes.username.key(fold), listed: Listed::User(Box::new(attributes), digest), again }
-        }
-        Err((reason, field)) => {
-            let key = if fold { user.username.to_lowercase() } else { user.username.clone() };
-            let shown: String = user.username.chars().take(SHOWN).collect();
-            let listed = Listed::Refused(printable(&shown).into(), reason, field);
-            Entry { listed, key: UserKey::new(&key), again: false }
-        }
-    }
-}
-
-fn outcome(item: &SyncItem) -> v1::UserOutcome {
-    v1::UserOutcome {
-        username: item.username.to_string(),
-        outcome: item.outcome.into(),
-        reason: item.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
-        fix: item.reason.map(|reason| reason.fix().to_owned()).unwrap_or_default(),
-        detail: item.detail.clone(),
     }
 }
 
@@ -434,19 +299,4 @@ fn plan_id(mut hasher: Sha256, sync: &UserSync) -> String {
 fn spool(error: &io::Error) -> Refusal {
     tracing::error!(%error, "the spool of a user sync failed");
     Refusal::new(Reason::StoreFull, "the list could not be kept until it was complete; nothing was done")
-}
-
-impl Counts {
-    fn add(&mut self, item: &SyncItem) {
-        let of = if item.was_there { &mut self.modify } else { &mut self.create };
-        match item.outcome {
-            Outcome::Refused if item.reason == Some(Reason::RemovalRejected) => self.delete.failure += 1,
-            Outcome::Refused => of.failure += 1,
-            Outcome::Created | Outcome::Restored => self.create.success += 1,
-            Outcome::Updated => self.modify.success += 1,
-            Outcome::Removed => self.delete.success += 1,
-            Outcome::Held => self.held += 1,
-            Outcome::Unchanged | Outcome::Unspecified => self.unchanged += 1,
-        }
-    }
 }
