@@ -80,6 +80,7 @@ pub async fn sweep(writer: &Writer, store: &dyn Reading, clock: &dyn Clock) -> R
                 caller: Arc::from(CALLER),
                 reach: Reach::Everything,
                 address: None,
+                web_app: None,
                 proof: None,
             };
             pending.push(writer.submit(operation, Command { action, options: Options::default() })?);

@@ -23,5 +23,6 @@ mod tokens;
 mod transfer;
 mod user_rules;
 mod users;
+mod web_app_feed;
 mod web_app_syncs;
 mod web_apps;

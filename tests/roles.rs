@@ -51,8 +51,6 @@ fn expected(audience: Audience, who: Who) -> Expected {
     };
     let not_allowed = Refused(Reason::RoleNotAllowed);
     match (audience, who) {
-        // A Web app has no feed.
-        (Audience::Known, WebApp) => not_allowed,
         (_, Nobody) => Refused(Reason::CredentialsMissing),
         (_, Expired | Revoked) => Refused(Reason::TokenInvalid),
         (Audience::Known, _) | (Audience::Devices | Audience::AuthClients, Device | Relay) => LetIn,

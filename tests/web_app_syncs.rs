@@ -7,11 +7,11 @@ use muster_tests::{Caller, Muster, Refusal, UserStream};
 
 use crate::web_apps::{calls, create, delete, of, service};
 
-fn begin(web_app: &str) -> v1::SyncUsersBegin {
+pub(crate) fn begin(web_app: &str) -> v1::SyncUsersBegin {
     v1::SyncUsersBegin { target: of(web_app), ..Default::default() }
 }
 
-fn users(names: &[&str]) -> Vec<v1::UserAttributes> {
+pub(crate) fn users(names: &[&str]) -> Vec<v1::UserAttributes> {
     names.iter().map(|name| user(name)).collect()
 }
 

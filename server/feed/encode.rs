@@ -18,6 +18,8 @@ use super::event::DebugEvent;
 const EVENT: u32 = 2;
 /// The most bytes that an encoded event has besides its texts of any length: ids, times, tags and lengths.
 pub(super) const FIXED: usize = 192;
+/// The same of the name of a Web app.
+pub(super) const WEB_APP: usize = 32;
 /// The same of a change.
 pub(super) const CHANGE_FIXED: usize = 16;
 
@@ -50,6 +52,9 @@ pub(super) fn event(event: &DebugEvent, cursor: Cursor) -> EncodedResponse {
     if let Some(code) = event.terminal {
         fields.number(15, 1);
         fields.text(16, code_name(code));
+    }
+    if let Some(web_app) = event.web_app {
+        fields.display(17, format_args!("webApps/{}", web_app.0));
     }
     fields.within(EVENT)
 }

@@ -11,7 +11,7 @@ use tonic::Code;
 use super::encode;
 use super::ring::Held;
 use crate::operation::OperationId;
-use crate::registry::RealmId;
+use crate::registry::{RealmId, WebAppId};
 
 /// The component of what the server itself does.
 pub const COMPONENT: &str = "ftc";
@@ -44,6 +44,8 @@ pub struct DebugEvent {
     pub realm: Option<Arc<str>>,
     /// The id of that realm: what admins of some realms see goes by it, because a name may change. It is not sent.
     pub realm_id: Option<RealmId>,
+    /// The Web app it is about, if it is about one.
+    pub web_app: Option<WebAppId>,
     /// The component: an open set of names.
     pub component: Cow<'static, str>,
     /// The level.
@@ -80,6 +82,7 @@ impl DebugEvent {
             vdom: None,
             realm: None,
             realm_id: None,
+            web_app: None,
             component: Cow::Borrowed(COMPONENT),
             level,
             step,
@@ -128,7 +131,8 @@ impl DebugEvent {
             .changes
             .iter()
             .map(|change| encode::CHANGE_FIXED + change.field.len() + change.before.len() + change.after.len());
-        encode::FIXED + texts.map(str::len).chain(shared).chain(changes).sum::<usize>()
+        let web_app = if self.web_app.is_some() { encode::WEB_APP } else { 0 };
+        encode::FIXED + web_app + texts.map(str::len).chain(shared).chain(changes).sum::<usize>()
     }
 }
 

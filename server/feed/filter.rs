@@ -29,7 +29,7 @@ impl Selection {
     /// Whether the viewer gets this event.
     pub(super) fn selects(&self, event: &DebugEvent) -> bool {
         // The filters hold every other scope already.
-        if matches!(self.scope, Scope::Realms(_)) && !self.scope.sees(event) {
+        if matches!(self.scope, Scope::Realms(_) | Scope::WebApp(_)) && !self.scope.sees(event) {
             return false;
         }
         let message = Lowered::new(event);

@@ -7,7 +7,7 @@ use muster_proto::debug_log::{FeedRequest, Filter};
 use muster_proto::{Pattern, Reason, SerialNumber};
 
 use super::event::DebugEvent;
-use crate::registry::RealmId;
+use crate::registry::{RealmId, WebAppId};
 
 /// What a viewer may see. Events about no device and no realm in particular are for `All` only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Scope {
     Device(SerialNumber),
     /// Serial numbers that begin so: a relay. An empty prefix means every device.
     Prefixes(Vec<String>),
+    /// What is about one Web app: that Web app.
+    WebApp(WebAppId),
     /// What is in some realms: an admin of these.
     Realms(Arc<BTreeSet<RealmId>>),
 }
@@ -25,6 +27,11 @@ pub enum Scope {
 impl Scope {
     /// Refuses a request that asks for a serial number outside: what else it asks for is narrowed without a word.
     pub fn check(&self, request: &FeedRequest) -> Result<(), Reason> {
+        if let Self::WebApp(_) = self
+            && request.include.iter().any(|filter| filter.serial.is_some())
+        {
+            return Err(Reason::IdentityMismatch);
+        }
         let Some(allowed) = self.patterns() else { return Ok(()) };
         let mut asked = request.include.iter().filter_map(|filter| filter.serial.as_ref());
         if asked.all(|asked| allowed.iter().any(|allowed| intersect(asked, allowed).is_some())) {
@@ -42,6 +49,7 @@ impl Scope {
             Self::Prefixes(prefixes) => event
                 .serial
                 .is_some_and(|serial| prefixes.iter().any(|prefix| serial.as_str().starts_with(prefix.as_str()))),
+            Self::WebApp(app) => event.web_app == Some(*app),
             Self::Realms(realms) => event.realm_id.is_some_and(|realm| realms.contains(&realm)),
         }
     }
@@ -72,8 +80,8 @@ impl Scope {
 
     fn patterns(&self) -> Option<Vec<Pattern>> {
         match self {
-            // The ids of realms are no property that a filter could name: the selection asks the scope as well.
-            Self::All | Self::Realms(_) => None,
+            // Ids are no property that a filter could name: the selection asks the scope as well.
+            Self::All | Self::WebApp(_) | Self::Realms(_) => None,
             Self::Device(serial) => Some(vec![Pattern::Exact(serial.to_string())]),
             Self::Prefixes(prefixes) => Some(prefixes.iter().cloned().map(Pattern::Prefix).collect()),
         }

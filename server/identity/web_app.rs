@@ -18,6 +18,8 @@ pub struct AppCaller {
     pub id: i64,
     /// What it is known by.
     pub client_id: Arc<str>,
+    /// What the secret that it showed is kept by.
+    pub secret: SecretHash,
     /// When the secret can no longer be used; `None` unless it was replaced.
     pub expires_at: Option<Timestamp>,
 }
@@ -93,7 +95,8 @@ impl Credentials {
             return None;
         }
         let expires_at = if current { None } else { previous };
-        Some(AppCaller { id: app.id.0, client_id: Arc::from(&*app.client_id.0), expires_at })
+        let secret = SecretHash(self.secret);
+        Some(AppCaller { id: app.id.0, client_id: Arc::from(&*app.client_id.0), secret, expires_at })
     }
 }
 

@@ -236,6 +236,7 @@ fn presence() -> (Presence, Operation) {
         proof: None,
         reach: crate::registry::Reach::Everything,
         address: None,
+        web_app: None,
     };
     let feed = Feed::new(1 << 20, 7, clock.clone());
     (Presence::new(ChannelSettings::default(), clock, feed), operation)

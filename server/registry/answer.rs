@@ -8,7 +8,7 @@ use muster_proto::{Reason, SerialNumber, Timestamp, Username, VdomName};
 
 use super::{
     AdminToken, Admission, AuthClient, AuthClientId, Cluster, Device, DeviceKey, Finding, HeldId, LicenseItem,
-    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User, WebApp,
+    LobbyEntry, OwnerId, Realm, RealmId, Settings, Standing, User, WebApp, WebAppId,
 };
 
 /// What became of one VDOM.
@@ -258,6 +258,15 @@ impl Name {
         match self {
             Self::Device(serial) => Some(*serial),
             Self::Resource(_) => None,
+        }
+    }
+
+    /// The Web app, if it is one.
+    #[must_use]
+    pub fn web_app(&self) -> Option<WebAppId> {
+        match self {
+            Self::Device(_) => None,
+            Self::Resource(name) => name.strip_prefix("webApps/")?.parse().ok().map(WebAppId),
         }
     }
 }

@@ -19,8 +19,7 @@ use super::status::Failure;
 use crate::feed::{Ending, Feed, Scope, Viewing};
 use crate::identity::caller::Caller;
 use crate::identity::peer::Peer;
-use crate::registry::Reach;
-use crate::registry::{Action, Options};
+use crate::registry::{Action, Options, Reach, WebAppId};
 use crate::writer::Writer;
 
 const STREAM: Method = method("DebugLogService/StreamDebugLogs");
@@ -43,8 +42,7 @@ fn scope(caller: &Caller) -> Scope {
         Caller::Relay(relay) => {
             Scope::Prefixes(relay.prefixes.iter().map(|prefix| prefix.as_str().to_owned()).collect())
         }
-        // The gate lets none in.
-        Caller::WebApp(_) => Scope::Prefixes(Vec::new()),
+        Caller::WebApp(app) => Scope::WebApp(WebAppId(app.id)),
         Caller::Admin(admin) => match &admin.reach {
             Reach::Everything => Scope::All,
             Reach::Realms(realms) => Scope::Realms(Arc::clone(realms)),

@@ -112,8 +112,10 @@ impl DeviceService for Devices {
 
     async fn sync_users(&self, request: Request<Streaming<v1::SyncUsersRequest>>) -> Result<Response<Answers>, Status> {
         let deadline = deadline(&request);
+        let peer = request.extensions().get::<Peer>().cloned();
         let call = self.gate.open(&SYNC_USERS, &request).await?;
-        Ok(Response::new(self.user_syncs.clone().start(call, request.into_inner(), deadline)))
+        let shut_out = Box::pin(self.gate.shut_out(&call.caller, peer));
+        Ok(Response::new(self.user_syncs.clone().start(call, request.into_inner(), shut_out, deadline)))
     }
 
     type ChannelStream = ChannelStream;

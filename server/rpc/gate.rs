@@ -22,7 +22,7 @@ use crate::identity::revocations::{Identity, Revocations};
 use crate::identity::token::{TokenHash, bearer_token};
 use crate::identity::web_app::basic_credentials;
 use crate::operation::OperationId;
-use crate::registry::{AdminToken, Reach};
+use crate::registry::{AdminToken, Reach, WebAppId};
 use crate::store::Reading;
 use crate::writer::Operation;
 
@@ -115,7 +115,11 @@ impl Gate {
             _ => (Reach::Everything, None),
         };
         let proof = about.and_then(|_| peer?.proof());
-        let operation = Operation { id, at, method: method.name, caller: label, reach, address, proof };
+        let web_app = match &identified {
+            Ok(Caller::WebApp(app)) => Some(WebAppId(app.id)),
+            _ => None,
+        };
+        let operation = Operation { id, at, method: method.name, caller: label, reach, address, proof, web_app };
         let mut trace = Trace::begin(operation, about, shared.feed.clone(), Arc::clone(&shared.clock), began);
         let (permit, caller) = match (permit, identified) {
             (Ok(permit), Ok(caller)) => (permit, caller),
@@ -141,6 +145,10 @@ impl Gate {
             Caller::WebApp(_) => Reason::SecretInvalid,
             _ => Reason::TokenInvalid,
         };
+        let shown = match caller {
+            Caller::WebApp(app) => Some((app.id, app.secret)),
+            _ => None,
+        };
         let (clock, end) = (Arc::clone(&self.0.clock), caller.expires_at());
         // A certificate may expire or lose its CA, and a token may expire, while the stream is open.
         let peer = peer.filter(|_| !matches!(caller, Caller::Admin(_) | Caller::WebApp(_)));
@@ -161,11 +169,17 @@ impl Gate {
                     _ => secret,
                 }
             };
-            let expired = async {
-                let Some(end) = end else { return pending().await };
+            let until = async |end: Timestamp| {
                 // The clock of the machine may be set meanwhile.
                 while clock.now() < end {
                     tokio::time::sleep(end.since(clock.now()).min(CLOCK_CHECK)).await;
+                }
+            };
+            let expired = async {
+                match (end, shown) {
+                    (end, Some((id, secret))) => revocations.secret_ended(id, secret, end, until).await,
+                    (Some(end), None) => until(end).await,
+                    (None, None) => pending().await,
                 }
             };
             tokio::select! {
@@ -202,8 +216,8 @@ fn admin(token: AdminToken) -> Admin {
 /// Whether a caller may make such a call, or why not.
 fn may_call(audience: Audience, caller: &Caller) -> Result<(), &'static str> {
     match (audience, caller) {
-        (Audience::AuthClients, Caller::WebApp(_))
-        | (Audience::Known, Caller::Device(_) | Caller::Relay(_) | Caller::Admin(_))
+        (Audience::Known, _)
+        | (Audience::AuthClients, Caller::WebApp(_))
         | (Audience::Devices | Audience::AuthClients, Caller::Device(_) | Caller::Relay(_)) => Ok(()),
         (Audience::Admins(access, extent), Caller::Admin(admin)) => {
             if access == Access::Write && admin.read_only {

@@ -166,6 +166,7 @@ mod tests {
             proof: None,
             reach: crate::registry::Reach::Everything,
             address: None,
+            web_app: None,
         }
     }
 

@@ -27,7 +27,7 @@ pub enum Audience {
     AuthClients,
     /// Those who hold an admin token, as far as their role allows.
     Admins(Access, Extent),
-    /// Everybody who is known, Web apps aside: the debug feed has nothing that is theirs alone.
+    /// Everybody who is known: each finds in the debug feed what is its own.
     Known,
 }
 

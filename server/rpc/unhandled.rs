@@ -98,6 +98,7 @@ impl UnhandledLayer {
             caller: Arc::from(""),
             reach: Reach::Everything,
             address: None,
+            web_app: None,
             proof: None,
         };
         log::operation(&operation, None, reason.code(), reason.as_str(), std::time::Duration::ZERO);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_proto::{Reason, Timestamp};
 
 use super::Submission;
-use crate::identity::revocations::Identity;
+use crate::identity::revocations::{Identity, Secrets};
 use crate::identity::token::TokenHash;
 use crate::operation::OperationId;
 use crate::registry::{Command, Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
@@ -27,6 +27,8 @@ pub(super) struct Applied {
     pub(super) seen: Vec<(DeviceId, bool)>,
     /// Those whose right to call may have changed, and whether they are shut out now.
     pub(super) standing: Vec<(Identity, bool)>,
+    /// The Web apps that were written, by id, and the secrets that are good now.
+    pub(super) secrets: Vec<(i64, Secrets)>,
     /// The devices that were written and are deleted now, and by which operation.
     pub(super) removed: Vec<(OperationId, Device)>,
     /// The names of the realms that the debug events are about.
@@ -127,9 +129,10 @@ pub(super) async fn run(
         store.abandon().await?;
     }
     let standing = if wrote { standing(&state) } else { Vec::new() };
+    let secrets = if wrote { state.web_apps.changed().map(|app| (app.id.0, app.into())).collect() } else { Vec::new() };
     let removed = if wrote { removed(batch, &results, &state) } else { Vec::new() };
     let realms = realm_names(store, &mut state, &results).await?;
-    Ok(Applied { results, next_id, wrote, seen, standing, removed, realms })
+    Ok(Applied { results, next_id, wrote, seen, standing, secrets, removed, realms })
 }
 
 /// The entry of the lobby of a device that was turned away. An id alone tells what it is of, so it is counted like a device that calls.

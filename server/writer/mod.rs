@@ -20,7 +20,7 @@ pub use task::WriterTask;
 pub use user_sync::{Count, Counts, Spooled, UserSyncJob, UsersSynced};
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Proof, Reach, Refusal};
+use crate::registry::{Answer, Command, Proof, Reach, Refusal, WebAppId};
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -44,6 +44,8 @@ pub struct Operation {
     pub reach: Reach,
     /// Where the call comes from, if the device itself calls.
     pub address: Option<IpAddr>,
+    /// The Web app that calls, if it is one.
+    pub web_app: Option<WebAppId>,
 }
 
 /// A command on its way to the database.

@@ -15,7 +15,7 @@ use super::batch::RealmNames;
 use crate::feed::{DebugEvent, ValueChange};
 use crate::registry::{
     Action, After, Answer, Change, ClientItem, Command, Item, Name, Outcome, Planned, RealmId, Record, Refusal,
-    Subject, SyncStatus, UserItem,
+    Subject, SyncStatus, UserItem, WebAppId,
 };
 
 /// One changed value, as the audit log keeps it.
@@ -58,8 +58,26 @@ pub(super) fn events(
 ) {
     let first = into.len();
     unplaced(into, operation, command, result, now);
+    if let Some(web_app) = web_app(&command.action, result) {
+        into.iter_mut().skip(first).for_each(|event| event.web_app = Some(web_app));
+    }
     if let Ok(planned) = result {
         into.iter_mut().skip(first).for_each(|event| place(event, planned, realms));
+    }
+}
+
+/// The one Web app that a command of an admin is about, if it is about one.
+fn web_app(action: &Action, result: &Result<Planned, Refusal>) -> Option<WebAppId> {
+    match action {
+        Action::RenameWebApp { app, .. }
+        | Action::RotateWebApp { app, .. }
+        | Action::DeleteWebApp { app, .. }
+        | Action::UndeleteWebApp(app) => Some(*app),
+        // The one had no id before, and the other has only that of the set.
+        Action::CreateWebApp { .. } | Action::DecideHeld { .. } => {
+            result.as_ref().ok()?.records.iter().find_map(|record| record.name.web_app())
+        }
+        _ => None,
     }
 }
 
@@ -132,7 +150,10 @@ fn unplaced(
             if item.outcome != Outcome::Unchanged || item.reason.is_some() {
                 into.push(client_event(operation, item, now));
             }
-            into.extend(item.users.iter().map(|user| user_event(operation, None, user, now)));
+            into.extend(item.users.iter().map(|user| {
+                let web_app = operation.web_app.or(web_app_of(item));
+                DebugEvent { web_app, ..user_event(operation, None, user, now) }
+            }));
         }
     }
     if let Action::BeginUserSync(_) = command.action {
@@ -206,11 +227,17 @@ pub(crate) fn user_outcome(
     event
 }
 
+/// The Web app that an auth client is, if it is one.
+fn web_app_of(item: &ClientItem) -> Option<WebAppId> {
+    (item.client.vdom == VdomName::WEB_APP).then_some(WebAppId(item.client.owner.0))
+}
+
 /// What became of one auth client among those of several devices.
 fn client_event(operation: &Operation, item: &ClientItem, now: Timestamp) -> DebugEvent {
     let mut event = event(operation, None, now);
     event.level = level(item.outcome);
     event.step = "auth_client";
+    event.web_app = web_app_of(item);
     event.vdom = Some(item.client.vdom);
     event.message = Cow::Owned(format!("auth client {} {}", item.client.label, outcome(item.outcome)));
     event.reason = item.reason;
@@ -249,6 +276,7 @@ fn event(operation: &Operation, serial: Option<SerialNumber>, now: Timestamp) ->
         vdom: None,
         realm: None,
         realm_id: None,
+        web_app: operation.web_app,
         component: Cow::Borrowed("ftc"),
         level: Level::Outcome,
         step: operation.method,

@@ -157,6 +157,7 @@ impl WriterTask {
                     }
                     // Before the answer: whoever is told of a ban finds the device shut out.
                     self.announce(applied.standing);
+                    self.revocations.replace_secrets(applied.secrets);
                     if let Some(presence) = &self.presence {
                         applied
                             .removed

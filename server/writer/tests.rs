@@ -79,6 +79,7 @@ impl Bench {
             caller: "device:X".into(),
             reach: Reach::Everything,
             address: None,
+            web_app: None,
             proof: None,
         };
         self.writer.submit(operation, command)

@@ -112,6 +112,17 @@ impl UserStream {
         self.finish().await
     }
 
+    /// Sends nothing and keeps its side open, until the server ends the stream in a failure.
+    pub async fn stalled(mut self) -> Status {
+        loop {
+            match self.down.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a stream without an end is not complete"),
+                Err(status) => return status,
+            }
+        }
+    }
+
     /// Sends no more, and waits for what became of it.
     pub async fn finish(self) -> Result<UsersSynced, Status> {
         let Self { up, mut down, .. } = self;

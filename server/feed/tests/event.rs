@@ -9,6 +9,7 @@ use super::*;
 use crate::feed::ValueChange;
 use crate::feed::event::Entry;
 use crate::feed::ring::Held as _;
+use crate::registry::WebAppId;
 
 #[test]
 fn every_field_of_an_event_arrives_and_is_safe_for_terminals() {
@@ -23,6 +24,7 @@ fn every_field_of_an_event_arrives_and_is_safe_for_terminals() {
         changes: vec![ValueChange { field: "hostname", before: "a\u{202e}b".to_owned(), after: "ä".to_owned() }],
         caller: Some("relay:\r".into()),
         terminal: Some(Code::PermissionDenied),
+        web_app: Some(WebAppId(1_007)),
         ..event("\u{1b}[2Jgone")
     });
     let mut viewing = watch(&feed, &request(Start::Earliest, false));
@@ -48,6 +50,7 @@ fn every_field_of_an_event_arrives_and_is_safe_for_terminals() {
             caller: text("relay:\\r"),
             terminal: true,
             code: text("PERMISSION_DENIED"),
+            web_app: text("webApps/1007"),
         }
     );
 }
@@ -62,6 +65,7 @@ prop_compose! {
         reason in option::of(prop::sample::select(Reason::ALL)),
         changes in prop::collection::vec((".{0,200}", ".{0,20}"), 0..4),
         terminal in option::of((0..17).prop_map(Code::from_i32)),
+        web_app in option::of((1..=i64::MAX).prop_map(WebAppId)),
     ) -> DebugEvent {
         let changes = changes.into_iter().map(|(before, after)| ValueChange { field: "hostname", before, after });
         DebugEvent {
@@ -76,6 +80,7 @@ prop_compose! {
             changes: changes.collect(),
             caller: caller.map(Into::into),
             terminal,
+            web_app,
             ..event(&message)
         }
     }
@@ -114,6 +119,7 @@ proptest! {
             terminal: event.terminal.is_some(),
             // The names of the codes are those of the specification, in another case.
             code: text(event.terminal.map(|code| snake(&format!("{code:?}")))),
+            web_app: text(event.web_app.map(|app| format!("webApps/{}", app.0))),
         });
 
         let texts = event.message.len() + event.component.len() + event.realm.as_ref().map_or(0, |text| text.len());

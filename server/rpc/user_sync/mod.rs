@@ -6,12 +6,13 @@ mod inbound;
 mod running;
 mod session;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_proto::v1;
 use muster_proto::v1::sync_users_request::Kind as Up;
 use muster_proto::v1::sync_users_response::Kind as Down;
+use muster_proto::{Reason, v1};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::Stream;
@@ -42,16 +43,19 @@ pub(super) struct UserSyncs {
 /// What the caller is told.
 pub(super) type Answers = ReceiverStream<Result<v1::SyncUsersResponse, Status>>;
 
+/// Ends with the reason for which the caller may no longer call.
+type ShutOut = Pin<Box<dyn Future<Output = Reason> + Send>>;
+
 impl UserSyncs {
-    /// Begins to work a stream.
-    pub(super) fn start<S>(self, mut call: Call, inbound: S, deadline: Option<Duration>) -> Answers
+    /// Begins to work a stream. `shut_out` ends with the reason for which the caller may no longer call.
+    pub(super) fn start<S>(self, mut call: Call, inbound: S, shut_out: ShutOut, deadline: Option<Duration>) -> Answers
     where
         S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Send + Unpin + 'static,
     {
         let (answers, receiver) = mpsc::channel(WAITING);
         let until = Instant::now() + deadline.unwrap_or(WHOLE).min(WHOLE);
         tokio::spawn(async move {
-            let mut session = Session { syncs: self, inbound, answers, until, received: 0 };
+            let mut session = Session { syncs: self, inbound, answers, shut_out, until, received: 0 };
             let result = session.work(&mut call).await;
             match result {
                 // The caller has gone: that is how the call ends when it is dropped.

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::inbound::{next, out_of_order};
-use super::{Down, IDLE, Up, UserSyncs};
+use super::{Down, IDLE, ShutOut, Up, UserSyncs};
 use crate::registry::{Action, After, Options};
 use crate::rpc::call::Call;
+use crate::rpc::gate::refused;
 use crate::rpc::status::Failure;
 use crate::rpc::wire::{self, options};
 use crate::spool::{SpoolReader, SpoolWriter};
@@ -41,6 +42,7 @@ pub(super) struct Session<S> {
     pub(super) syncs: UserSyncs,
     pub(super) inbound: S,
     pub(super) answers: mpsc::Sender<Result<v1::SyncUsersResponse, Status>>,
+    pub(super) shut_out: ShutOut,
     pub(super) until: Instant,
     pub(super) received: i64,
 }
@@ -137,11 +139,21 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
         let operation = call.operation().clone();
         let job = UserSyncJob { operation, sync, buckets, options, users, progress, gone: gone.clone(), reply };
         self.syncs.writer.sync_users(job)?;
-        let mut told = 0;
+        let (mut told, mut shut_out) = (0, None);
         loop {
             // The writer has the last word on whether it was done, also when the caller goes away meanwhile.
             tokio::select! {
-                result = &mut result => return Ok(result.unwrap_or_else(|_| Err(crate::writer::stopped()))?),
+                result = &mut result => {
+                    let result = result.unwrap_or_else(|_| Err(crate::writer::stopped()));
+                    return result.map_err(|refusal| match shut_out {
+                        Some(reason) => Ended::Failed(refused(reason)),
+                        None => refusal.into(),
+                    });
+                }
+                reason = &mut self.shut_out, if shut_out.is_none() => {
+                    shut_out = Some(reason);
+                    gone.cancel();
+                }
                 () = self.answers.closed(), if !gone.is_cancelled() => gone.cancel(),
                 () = tokio::time::sleep_until(self.until), if !gone.is_cancelled() => gone.cancel(),
                 Ok(()) = processed.changed() => {
@@ -198,6 +210,7 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
         let until = self.until.min(Instant::now() + IDLE);
         tokio::select! {
             () = self.answers.closed() => Err(Ended::Gone),
+            reason = &mut self.shut_out => Err(Ended::Failed(refused(reason))),
             message = next(&mut self.inbound, until) => message,
         }
     }

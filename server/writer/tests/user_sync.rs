@@ -40,6 +40,7 @@ impl Bench {
             caller: "device:X".into(),
             reach: Reach::Everything,
             address: None,
+            web_app: None,
             proof: None,
         };
         let sync = UserSync {
