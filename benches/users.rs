@@ -88,7 +88,7 @@ fn toggle(into: &mut [u8], one: [u8; 32]) {
 }
 
 fn begin(vdom: u64) -> v1::SyncUsersBegin {
-    let product = v1::FortiProductTarget { serial_number: SERIAL.to_owned(), vdom: format!("v{vdom}") };
+    let product = v1::FortiProductTarget { serial_number: SERIAL.to_owned(), vdom: format!("v{vdom}"), epoch: None };
     let target = v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) };
     v1::SyncUsersBegin { target: Some(target), ..Default::default() }
 }

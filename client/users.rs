@@ -19,7 +19,7 @@ use crate::shell::effect::UserChange;
 /// The auth client that a VDOM is.
 #[must_use]
 pub fn target(serial: &SerialNumber, vdom: VdomName) -> v1::AuthClientTarget {
-    let product = v1::FortiProductTarget { serial_number: serial.to_string(), vdom: vdom.to_string() };
+    let product = v1::FortiProductTarget { serial_number: serial.to_string(), vdom: vdom.to_string(), epoch: None };
     v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) }
 }
 

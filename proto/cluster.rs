@@ -45,19 +45,19 @@ impl HaReport {
                 None
             }
         };
-        if wire.epoch.is_some_and(|epoch| !(0..=MAX_EPOCH).contains(&epoch)) {
-            check.refuse(
-                "ha.epoch",
-                Reason::FieldInvalid,
-                "must be the epoch of the last answer, or one more to take over",
-            );
-        }
+        let epoch = epoch(check, "ha.epoch", wire.epoch);
         let mut members = serials(check, "ha.member_serial_numbers", &wire.member_serial_numbers);
         members.retain(|member| Some(*member) != own);
-        // An epoch of 0 is none: the device has never had an answer.
-        let epoch = wire.epoch.filter(|epoch| *epoch > 0);
         Some(Self { group: group?, role: role?, epoch, members })
     }
+}
+
+/// The epoch of a request. One of 0 is none: the device has never had an answer, or is in no cluster.
+pub(crate) fn epoch(check: &mut Check, field: &str, wire: Option<i64>) -> Option<i64> {
+    if wire.is_some_and(|epoch| !(0..=MAX_EPOCH).contains(&epoch)) {
+        check.refuse(field, Reason::FieldInvalid, "must be the epoch of the last answer, or one more to take over");
+    }
+    wire.filter(|epoch| *epoch > 0)
 }
 
 /// A list of serial numbers, in their order and each once.

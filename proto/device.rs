@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::cluster::HaReport;
+use crate::cluster::{HaReport, epoch};
 use crate::license::LicenseNumber;
 use crate::{Check, Invalid, MAX_VDOMS, Reason, SerialNumber, Text, VdomName, v1};
 
@@ -94,6 +94,8 @@ pub struct Deletion {
     pub serial: SerialNumber,
     /// What of it to delete.
     pub target: Target,
+    /// The epoch that the device believes its cluster to be at.
+    pub epoch: Option<i64>,
 }
 
 pub(crate) fn serial_number(check: &mut Check, text: &str) -> Option<SerialNumber> {
@@ -205,8 +207,9 @@ impl TryFrom<&v1::DeleteRequest> for Deletion {
                 None
             }
         };
+        let epoch = epoch(&mut check, "epoch", wire.epoch);
         match (serial, target) {
-            (Some(serial), Some(target)) => Ok(Self { serial, target }),
+            (Some(serial), Some(target)) if check.is_clean() => Ok(Self { serial, target, epoch }),
             _ => Err(check.invalid()),
         }
     }

@@ -1,5 +1,6 @@
 //! The calls of `DeviceService` about users, parsed.
 
+use crate::cluster::epoch;
 use crate::user::UserFieldError;
 use crate::web_app::web_app_target;
 use crate::{Check, Email, Invalid, MobileNumber, Reason, SerialNumber, UserKind, Username, VdomName, v1};
@@ -11,6 +12,8 @@ pub struct ClientTarget {
     pub serial: SerialNumber,
     /// The VDOM.
     pub vdom: VdomName,
+    /// The epoch that the device believes its cluster to be at.
+    pub epoch: Option<i64>,
 }
 
 /// Whose users a call is about.
@@ -105,7 +108,8 @@ impl ClientTarget {
         } else {
             check.take("target.forti_product.vdom", Reason::VdomNameMalformed, product.vdom.parse())
         };
-        Some(Self { serial: serial?, vdom: vdom? })
+        let epoch = epoch(check, "target.forti_product.epoch", product.epoch);
+        Some(Self { serial: serial?, vdom: vdom?, epoch })
     }
 }
 
@@ -247,7 +251,7 @@ impl TryFrom<&v1::DeviceServiceDeleteUserRequest> for UserDeletion {
         let target = UserTarget::parse(&mut check, wire.target.as_ref());
         let username = check.take("username", Reason::UsernameMalformed, wire.username.parse());
         match (target, username) {
-            (Some(target), Some(username)) => Ok(Self { target, username }),
+            (Some(target), Some(username)) if check.is_clean() => Ok(Self { target, username }),
             _ => Err(check.invalid()),
         }
     }
@@ -258,7 +262,8 @@ mod tests {
     use super::*;
 
     fn target() -> v1::AuthClientTarget {
-        let product = v1::FortiProductTarget { serial_number: "FG101FTK19002788".to_owned(), vdom: String::new() };
+        let product =
+            v1::FortiProductTarget { serial_number: "FG101FTK19002788".to_owned(), vdom: String::new(), epoch: None };
         v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) }
     }
 
@@ -288,7 +293,7 @@ mod tests {
         };
         let update = UserUpdate::try_from(&wire).unwrap();
         let serial = "FG101FTK19002788".parse().unwrap();
-        assert_eq!(update.target, ClientTarget { serial, vdom: VdomName::ROOT }.into());
+        assert_eq!(update.target, ClientTarget { serial, vdom: VdomName::ROOT, epoch: None }.into());
         assert_eq!((update.email, update.mobile), (None, NewMobile::Gone));
         let emptied = v1::UpdateUserRequest { email: Some(String::new()), ..wire };
         assert_eq!(UserUpdate::try_from(&emptied).unwrap_err().reason(), Reason::UserEmailMissing);

@@ -159,10 +159,10 @@ reasons! {
     /// The device says that it is in a cluster whose primary does not list it, or has not reported yet.
     ClusterNotConfirmed, "CLUSTER_NOT_CONFIRMED", FailedPrecondition, "let the primary report with this device among its members, or let an admin add it with AddClusterMember";
     /// Another member became the primary since this epoch.
-    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over report as primary with the current epoch + 1";
+    StaleEpoch, "STALE_EPOCH", Aborted, "report as secondary with the current epoch; to take over register or sync as primary with the current epoch + 1";
     /// The report carries an epoch that never was.
     EpochAhead, "EPOCH_AHEAD", FailedPrecondition, "report with the current epoch; only a secondary that takes over sends one more";
-    /// Only the primary of a cluster decides which VDOMs there are.
+    /// Only the primary of a cluster decides which VDOMs and users there are.
     PrimaryDecides, "PRIMARY_DECIDES", FailedPrecondition, "let the primary of the cluster report it, or take over with the current epoch + 1";
     /// The device is no member of the cluster.
     NotAMember, "NOT_A_MEMBER", FailedPrecondition, "add the device to the cluster first";

@@ -7,7 +7,8 @@ use super::Found;
 use super::subject::{Caller, Subject, answered, expect, refused};
 
 pub(super) fn target(device: &Caller) -> v1::AuthClientTarget {
-    let product = v1::FortiProductTarget { serial_number: device.serial.clone(), vdom: "sales".to_owned() };
+    let product =
+        v1::FortiProductTarget { serial_number: device.serial.clone(), vdom: "sales".to_owned(), epoch: None };
     v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) }
 }
 

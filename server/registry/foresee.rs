@@ -9,7 +9,7 @@ use super::{Action, Device, Needs, RealmId, State};
 impl Action {
     /// The user that will be looked up, once its auth client is known.
     pub fn foresee_user(&self, state: &State, needs: &mut Needs) {
-        let Some((ClientTarget { serial, vdom }, username)) = self.user() else { return };
+        let Some((ClientTarget { serial, vdom, .. }, username)) = self.user() else { return };
         let Some(owner) = state.devices.get(&serial).map(Device::owner) else { return };
         let Some(client) = state.auth_clients.get(&(owner, vdom)) else { return };
         let key = username.key(state.settings().fold_usernames);

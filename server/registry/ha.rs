@@ -6,6 +6,7 @@ use muster_proto::{Reason, SerialNumber};
 use super::auth_client::later;
 use super::cluster::{Left, Standing, dissolve, found, in_use, join, leave, may_join, promote, record};
 use super::contact::make_present;
+use super::fence::{compare, refusal};
 use super::merge::Moved;
 use super::{Change, Cluster, ClusterId, Context, Outcome, Record, Refusal, State, Stop};
 
@@ -247,16 +248,14 @@ fn listed_change(before: &[SerialNumber], after: &[SerialNumber]) -> Change {
 fn fence(cluster: &Cluster, serial: SerialNumber, ha: &HaReport) -> Result<(), Refusal> {
     let current = cluster.epoch;
     let takes_over = ha.role == HaRole::Primary && cluster.primary != serial;
-    let (reason, message) = match ha.epoch {
+    match ha.epoch {
         Some(epoch) if takes_over && epoch == current + 1 => return Ok(()),
-        Some(epoch) if epoch > current => {
-            (Reason::EpochAhead, format!("the cluster is at epoch {current}, and the report is of epoch {epoch}"))
-        }
-        Some(epoch) if epoch < current => {
-            (Reason::StaleEpoch, format!("the cluster is at epoch {current}, and the report is of epoch {epoch}"))
-        }
-        _ if takes_over => (Reason::StaleEpoch, format!("{} is the primary of epoch {current}", cluster.primary)),
-        _ => return Ok(()),
-    };
-    Err(Refusal::new(reason, message).with("epoch", current).with("primary", cluster.primary))
+        Some(epoch) => compare(cluster, epoch)?,
+        None => {}
+    }
+    if takes_over {
+        let message = format!("{} is the primary of epoch {current}", cluster.primary);
+        return Err(refusal(cluster, Reason::StaleEpoch, message));
+    }
+    Ok(())
 }

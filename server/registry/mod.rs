@@ -26,6 +26,7 @@ mod contact;
 mod delete;
 mod device;
 mod explain;
+mod fence;
 mod foresee;
 mod ha;
 mod handed;
@@ -203,6 +204,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
     if let Some(stopped) = lobby::at_the_door(state, action, context)? {
         return Ok(stopped);
     }
+    fence::check(state, action)?;
     match action {
         Action::Register(registration) => report::register(state, registration, context),
         Action::Sync(sync) => report::sync(state, sync, context),

@@ -51,7 +51,7 @@ fn listed(names: &str) -> Sync {
 }
 
 fn deletion(target: Target) -> Command {
-    Action::Delete(Deletion { serial: serial(), target }).into()
+    Action::Delete(Deletion { serial: serial(), target, epoch: None }).into()
 }
 
 /// The same command, only to be worked out.

@@ -19,7 +19,7 @@ pub(super) fn arrive(
     target: ClientTarget,
     context: &mut Context<'_>,
 ) -> Result<(Site, Planned), Stop> {
-    let ClientTarget { serial, vdom } = target;
+    let ClientTarget { serial, vdom, .. } = target;
     let present = match state.device(serial)? {
         Some(device) if device.is_active() => {
             let owner = device.owner();
@@ -75,7 +75,7 @@ fn site_of(state: &State, target: UserTarget) -> Result<Site, Stop> {
 
 /// The auth client of a call that makes none.
 fn known(state: &State, target: ClientTarget) -> Result<Site, Stop> {
-    let ClientTarget { serial, vdom } = target;
+    let ClientTarget { serial, vdom, .. } = target;
     let unknown = || Refusal::new(Reason::DeviceUnknown, format!("no device {serial} was ever registered"));
     let device = state.device(serial)?.ok_or_else(unknown)?;
     may_call(device)?;
@@ -173,7 +173,7 @@ pub(super) fn add(state: &mut State, addition: &UserAddition, context: &mut Cont
 
 fn unknown(target: UserTarget, username: &Username) -> Stop {
     let message = match target {
-        UserTarget::FortiProduct(ClientTarget { serial, vdom }) => {
+        UserTarget::FortiProduct(ClientTarget { serial, vdom, .. }) => {
             format!("the VDOM {:?} of {serial} has no user {username}", vdom.as_str())
         }
         UserTarget::WebApp(_) => format!("the Web app has no user {username}"),

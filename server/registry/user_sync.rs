@@ -10,7 +10,7 @@ use super::user_calls::{arrive_at, of_web_app, rules_its_users};
 use super::users::{Respelled, Tally, put, take};
 use super::{
     Action, Answer, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes,
-    UserItem, clone, contact, held, lobby, quota, settle,
+    UserItem, clone, contact, fence, held, lobby, quota, settle,
 };
 
 /// One user of a list.
@@ -118,6 +118,8 @@ fn pass_again(state: &mut State, target: UserTarget, context: &mut Context<'_>) 
 pub fn open(state: &mut State, target: UserTarget, context: &mut Context<'_>) -> Result<(Site, Planned), Stop> {
     step(state, context, |state, context| {
         let record = pass_again(state, target, context)?;
+        // Another member may have taken over since the sync began.
+        fence::of_target(state, target)?;
         let (site, mut planned) = arrive_at(state, target, context)?;
         planned.records.extend(record);
         if let Some(client) = state.client(site.owner, site.vdom)? {
@@ -184,15 +186,17 @@ pub fn remove(
 pub fn put_all(
     state: &mut State,
     site: Site,
+    target: UserTarget,
     entries: &[Entry],
     kinds: Kinds,
     context: &mut Context<'_>,
 ) -> Result<Done, Stop> {
     step(state, context, |state, context| {
+        let rules = rules_its_users(state, target)?;
         let mut tally = Tally::default();
         let mut done = Done { items: Vec::with_capacity(entries.len()), changes: Vec::new() };
         for entry in entries {
-            let item = one(state, site, entry, kinds, (&mut tally, &mut done.changes), context)?;
+            let item = one(state, site, entry, (kinds, rules), (&mut tally, &mut done.changes), context)?;
             done.items.push(item);
         }
         tally.count(state, site, context)?;
@@ -204,7 +208,7 @@ fn one(
     state: &mut State,
     site: Site,
     Entry { listed, key, again }: &Entry,
-    kinds: Kinds,
+    (kinds, rules): (Kinds, bool),
     (tally, changes): (&mut Tally, &mut Vec<Change>),
     context: &mut Context<'_>,
 ) -> Result<SyncItem, Stop> {
@@ -234,6 +238,12 @@ fn one(
     }
     if !kinds.has(attributes.kind) {
         return Ok(refused(username, Reason::UserKindNotSynced, attributes.kind.as_str().to_owned()));
+    }
+    if !rules {
+        let same = there.is_some_and(|found| found.attributes == **attributes);
+        let (outcome, reason) =
+            if same { (Outcome::Unchanged, None) } else { (Outcome::Held, Some(Reason::PrimaryDecides)) };
+        return Ok(SyncItem { username: username.into(), outcome, reason, detail: String::new(), was_there });
     }
     match put(state, site, (attributes, digest), Respelled::Noted, tally, changes, context) {
         Ok(UserItem { username, outcome, reason, detail, .. }) => {

@@ -168,7 +168,7 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);
-            Action::Delete(Deletion { serial: serial(number), target })
+            Action::Delete(Deletion { serial: serial(number), target, epoch: None })
         }),
     ];
     (action, prop::bool::weighted(0.1))
@@ -185,7 +185,7 @@ fn user_action() -> impl Strategy<Value = Action> {
     let (vdom, name) = (prop::sample::select(vec!["root", "a"]), prop::sample::select(vec!["alice", "Alice", "bob"]));
     let domain = prop::sample::select(vec!["example.com", "example.org"]);
     (0_u8..3, 0_u8..4, vdom, name, domain).prop_map(|(number, what, vdom, name, domain)| {
-        let target = ClientTarget { serial: serial(number), vdom: vdom.parse().unwrap() };
+        let target = ClientTarget { serial: serial(number), vdom: vdom.parse().unwrap(), epoch: None };
         let UserAttributes { username, email, .. } = attributes(name, domain);
         match what {
             0 | 1 => Action::AddUser(UserAddition { target: target.into(), user: attributes(name, domain) }),

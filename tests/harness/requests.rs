@@ -72,7 +72,7 @@ pub fn delete_whole(serial: &str) -> v1::DeleteRequest {
 /// One VDOM of a device, as the place of users.
 #[must_use]
 pub fn target(serial: &str, vdom: &str) -> Option<v1::AuthClientTarget> {
-    let product = v1::FortiProductTarget { serial_number: serial.to_owned(), vdom: vdom.to_owned() };
+    let product = v1::FortiProductTarget { serial_number: serial.to_owned(), vdom: vdom.to_owned(), epoch: None };
     Some(v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) })
 }
 

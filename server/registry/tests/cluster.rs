@@ -1,5 +1,7 @@
 //! Clusters: who is in them, who speaks for them, and that no user changes whatever becomes of them.
 
+mod fence;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::cluster::{HaReport, HaRole};
@@ -229,7 +231,7 @@ fn the_primary_decides_which_vdoms_there_are() {
     let answer = register.answer(sync(B, "b", HaRole::Secondary, Some(1), &[A]));
     assert_eq!(items(&answer), "root Unchanged, b Held PRIMARY_DECIDES, a Held PRIMARY_DECIDES");
     let target = Target::Vdom(vdom("a"));
-    let deletion = |serial| Action::Delete(Deletion { serial: box_of(serial), target });
+    let deletion = |serial| Action::Delete(Deletion { serial: box_of(serial), target, epoch: None });
     assert_eq!(register.refused(deletion(B)), Reason::PrimaryDecides);
     assert_eq!(items(&register.answer(deletion(A))), "a Removed");
 }

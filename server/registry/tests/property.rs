@@ -44,7 +44,7 @@ pub(in crate::registry) fn command() -> impl Strategy<Value = Command> {
     let action = prop_oneof![
         4 => register,
         6 => sync,
-        2 => target.prop_map(|target| Action::Delete(Deletion { serial: serial(), target })),
+        2 => target.prop_map(|target| Action::Delete(Deletion { serial: serial(), target, epoch: None })),
         1 => name().prop_map(|vdom| Action::DeleteAuthClient { serial: serial(), vdom, etag: None, verdict: Verdict::default() }),
         1 => prop::option::of(0_i64..8)
             .prop_map(|generation| Action::DeleteDevice { serial: serial(), generation, verdict: Verdict::default() }),

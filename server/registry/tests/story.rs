@@ -97,7 +97,7 @@ pub(super) fn steps_of_two(most: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn target(name: &str) -> ClientTarget {
-    ClientTarget { serial: serial(), vdom: vdom(name) }
+    ClientTarget { serial: serial(), vdom: vdom(name), epoch: None }
 }
 
 pub(super) fn addition(name: &str, username: &str) -> Action {
@@ -197,7 +197,7 @@ impl Register {
             }
             Step::OtherAdds(name, user) => {
                 let Action::AddUser(addition) = addition(name, user) else { return None };
-                let target = ClientTarget { serial: other(), vdom: vdom(name) };
+                let target = ClientTarget { serial: other(), vdom: vdom(name), epoch: None };
                 Action::AddUser(UserAddition { target: target.into(), ..addition })
             }
             // Not a second one: it would have the same name.

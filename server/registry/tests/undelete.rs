@@ -198,7 +198,7 @@ fn a_banned_device_is_refused_until_the_ban_is_lifted() {
     for action in [
         Action::Register(registration("a")),
         Action::Sync(listed("root")),
-        Action::Delete(Deletion { serial: serial(), target: Target::WholeDevice }),
+        Action::Delete(Deletion { serial: serial(), target: Target::WholeDevice, epoch: None }),
         Action::Contact(serial()),
     ] {
         let refusal = register.plan(action).unwrap_err();

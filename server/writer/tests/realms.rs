@@ -29,7 +29,7 @@ fn root_of(number: u8) -> NamedClient {
 }
 
 fn add(number: u8, name: &str) -> Action {
-    let target = ClientTarget { serial: serial(number), vdom: VdomName::ROOT };
+    let target = ClientTarget { serial: serial(number), vdom: VdomName::ROOT, epoch: None };
     let user = UserAttributes {
         username: name.parse().unwrap(),
         email: "a@example.com".parse().unwrap(),
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Command> {
             Action::MoveAuthClients { clients: numbers.into_iter().map(root_of).collect(), realm }
         }),
         2 => (number(), name()).prop_map(|(number, name)| {
-            let target = ClientTarget { serial: serial(number), vdom: VdomName::ROOT };
+            let target = ClientTarget { serial: serial(number), vdom: VdomName::ROOT, epoch: None };
             Action::DeleteUser(UserDeletion { target: target.into(), username: name.parse().unwrap() })
         }),
         2 => (place(), prop::option::of(0_i64..3)).prop_map(|(realm, quota)| {
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Command> {
         1 => place().prop_map(|realm| Action::UndeleteRealm { realm }),
         1 => number().prop_map(|number| register(number, "").action),
         1 => number().prop_map(|number| {
-            Action::Delete(Deletion { serial: serial(number), target: Target::WholeDevice })
+            Action::Delete(Deletion { serial: serial(number), target: Target::WholeDevice, epoch: None })
         }),
     ];
     (action, prop::bool::weighted(0.1))

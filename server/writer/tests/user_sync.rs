@@ -10,7 +10,7 @@ use crate::spool::SpoolWriter;
 
 impl Bench {
     fn target() -> ClientTarget {
-        ClientTarget { serial: serial(0), vdom: VdomName::ROOT }
+        ClientTarget { serial: serial(0), vdom: VdomName::ROOT, epoch: None }
     }
 
     /// Syncs a list of users, and gives what became of each, too.
@@ -139,7 +139,7 @@ proptest! {
                 match step {
                     Step::Command(command) => drop(bench.batch(&[*command]).await),
                     Step::Restore => {
-                        let ClientTarget { serial, vdom } = Bench::target();
+                        let ClientTarget { serial, vdom, .. } = Bench::target();
                         let restore = Action::UndeleteAuthClient { serial, vdom, etag: None };
                         drop(bench.batch(&[restore.into()]).await);
                     }

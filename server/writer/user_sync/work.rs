@@ -205,9 +205,10 @@ impl Work<'_> {
             processed += i64::try_from(spooled.len()).unwrap_or(i64::MAX);
             let entries: Vec<Entry> = spooled.iter().map(|user| entry(user, &mut names, fold)).collect();
             self.load_part(site, &entries, is_new).await?;
-            let kinds = self.job.sync.kinds;
+            let (target, kinds) = (self.job.sync.target, self.job.sync.kinds);
             let done = or_refused!(
-                self.attempt(|state, context| user_sync::put_all(state, site, &entries, kinds, context)).await?
+                self.attempt(|state, context| user_sync::put_all(state, site, target, &entries, kinds, context))
+                    .await?
             );
             or_refused!(self.finish(site, done).await?);
             self.job.progress.send_replace(processed);
