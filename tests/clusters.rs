@@ -5,12 +5,12 @@ use muster_proto::{Reason, v1 as wire};
 use muster_tests::requests::*;
 use muster_tests::{Caller, Muster};
 
-fn ha(role: HaRole, epoch: Option<i64>, members: &[&str]) -> v1::HaReport {
+pub(crate) fn ha(role: HaRole, epoch: Option<i64>, members: &[&str]) -> v1::HaReport {
     let member_serial_numbers = members.iter().map(|member| (*member).to_owned()).collect();
     v1::HaReport { group_name: "edge".to_owned(), role: role.into(), epoch, member_serial_numbers }
 }
 
-fn reported(serial: &str, names: &[&str], ha: v1::HaReport) -> v1::SyncRequest {
+pub(crate) fn reported(serial: &str, names: &[&str], ha: v1::HaReport) -> v1::SyncRequest {
     v1::SyncRequest { ha: Some(ha), ..sync(serial, names) }
 }
 
@@ -25,7 +25,7 @@ async fn pair(muster: &Muster) -> (Caller, Caller) {
     (a, b)
 }
 
-async fn only_cluster(muster: &Muster) -> wire::Cluster {
+pub(crate) async fn only_cluster(muster: &Muster) -> wire::Cluster {
     let request = v1::ListClustersRequest { show_deleted: true, ..Default::default() };
     let mut page = muster.admin().clusters().list_clusters(request).await.unwrap().into_inner();
     assert_eq!(page.total_size, 1);

@@ -215,7 +215,10 @@ async fn history_follows_an_auth_client_into_a_cluster() {
         member_serial_numbers: vec![B.to_owned()],
         ..Default::default()
     };
-    admin.clusters().create_cluster(request).await.unwrap();
+    let name = admin.clusters().create_cluster(request).await.unwrap().into_inner().cluster.unwrap().name;
+    // By the other member, which has to be the primary to do so.
+    let primary = v1::SetClusterPrimaryRequest { name, serial_number: B.to_owned(), ..Default::default() };
+    admin.clusters().set_cluster_primary(primary).await.unwrap();
     muster.device(B).devices().add_user(add_user(B, "sales", "carol")).await.unwrap();
     let request = v1::GetHistoryRequest { name: client("sales"), ..Default::default() };
     let history = admin.explaining().get_history(request).await.unwrap().into_inner();

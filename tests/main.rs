@@ -6,6 +6,7 @@ mod admin;
 mod bad_input;
 mod channel;
 mod clones;
+mod cluster_users;
 mod clusters;
 mod debug_feed;
 mod deleting;

@@ -1,9 +1,11 @@
 //! Devices handed over from the admin of one realm to the admin of another.
 
 use muster_proto::Reason;
-use muster_proto::v1::{self, AdminRole, Outcome};
+use muster_proto::v1::{self, AdminRole, HaRole, Outcome};
 use muster_tests::requests::*;
 use muster_tests::{Caller, Muster};
+
+use crate::clusters::{ha, only_cluster, reported};
 
 const WRONG: &str = "22222-22222-22222-22222";
 
@@ -107,4 +109,36 @@ async fn ten_wrong_codes_make_the_right_one_void() {
     let refusal = muster.refusal(to.device_admin().claim_device(claim(&code)).await).await;
     assert_eq!(refusal.reason, Reason::ReleaseCodeInvalid);
     assert_eq!(users_of(&to).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_member_is_handed_over_with_its_whole_cluster_and_every_user_of_it() {
+    let (muster, from, to) = two_admins().await;
+    let vdoms = ["root", "sales"];
+    for (serial, role) in [(A, HaRole::Primary), (B, HaRole::Secondary)] {
+        let request = reported(serial, &vdoms, ha(role, None, &[A, B]));
+        muster.device(serial).devices().sync(request).await.unwrap();
+    }
+    let user = |users: &[v1::User]| users.iter().map(|it| (it.username.clone(), it.auth_clients)).collect::<Vec<_>>();
+    let listed = v1::ListUsersRequest::default;
+    let before = user(&from.users().list_users(listed()).await.unwrap().into_inner().users);
+    // The code may be of any member: they have the same auth clients.
+    let of_secondary = v1::CreateReleaseCodeRequest { name: format!("devices/{B}"), ..release() };
+    let code = from.device_admin().create_release_code(of_secondary).await.unwrap().into_inner().release_code;
+    let request = v1::ClaimDeviceRequest { name: format!("devices/{B}"), ..claim(&code) };
+    let done = to.device_admin().claim_device(request).await.unwrap().into_inner();
+    assert_eq!((done.outcome(), done.auth_clients.len()), (Outcome::Updated, 2));
+    assert_eq!(user(&to.users().list_users(listed()).await.unwrap().into_inner().users), before);
+    assert_eq!(users_of(&from).await, Vec::<String>::new());
+    let clients: Vec<_> = [A, B].map(|serial| format!("{serial}-sales")).to_vec();
+    for name in &clients {
+        let client = muster.admin().get_auth_client(name).await;
+        assert_eq!((client.users, client.cluster), (1, only_cluster(&muster).await.name));
+        assert_eq!(client.realm, to.get_auth_client(name).await.realm);
+    }
+    // The cluster goes on as it was, in its new realm.
+    let again = reported(A, &["root", "sales", "dmz"], ha(HaRole::Primary, Some(1), &[A, B]));
+    muster.device(A).devices().sync(again).await.unwrap();
+    assert_eq!(to.get_auth_client(&format!("{B}-dmz")).await.users, 0);
+    assert_eq!(users_of(&to).await, ["alice"]);
 }
