@@ -7,6 +7,7 @@ mod cluster;
 mod deletion;
 mod explain;
 mod guard;
+mod guard_property;
 mod history;
 mod license;
 mod lobby;
