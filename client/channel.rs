@@ -98,7 +98,7 @@ pub fn hello(device: &Device, boot_id: &str, now: OffsetDateTime) -> v1::Channel
         info: sync.info,
         boot_id: boot_id.to_owned(),
         device_time: Some(timestamp(now)),
-        digest: sync.digest,
+        digest: device.digest(),
         features: vec![v1::ChannelFeature::SyncNow.into(), v1::ChannelFeature::Debug.into()],
     }
 }

@@ -211,7 +211,8 @@ fn dialer(arguments: &Arguments, dir: &DeviceDir, server: ServerUrl) -> anyhow::
 /// The service, as the box reaches it with these arguments.
 fn reach(arguments: &Arguments, dir: &DeviceDir, device: &Device) -> anyhow::Result<Cloud> {
     let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
-    Ok(Cloud { dialer: dialer(arguments, dir, server)?, timeout: arguments.timeout, forced_http: 0 })
+    let dialer = dialer(arguments, dir, server)?;
+    Ok(Cloud { dialer, timeout: arguments.timeout, forced_http: 0, dir: dir.clone() })
 }
 
 /// Runs one command where the service may be talked to. A question is answered with yes: whoever asks for a single command means it.

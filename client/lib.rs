@@ -6,6 +6,7 @@
 //! - [`device`], [`device_dir`]: the box, and the directory that holds it.
 //! - [`model`], [`certificate`]: what the factory gives a box.
 //! - [`conf`]: its configuration, in the syntax of FortiOS.
+//! - [`memory`], [`ha`]: what it remembers of the service, and says of its HA cluster.
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`], [`http2`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
@@ -29,9 +30,11 @@ pub mod directory;
 pub mod failure;
 pub mod feed;
 pub mod fleet;
+pub mod ha;
 pub mod http2;
 pub mod ldap_filter;
 mod link;
+pub mod memory;
 pub mod model;
 pub mod render;
 pub mod report;

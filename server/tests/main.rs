@@ -3,10 +3,11 @@
 //! # Layout, in reading order
 //!
 //! - [`process`]: how the binary is run; [`clients`]: who calls it.
-//! - [`command_line`], [`data_directory`], [`kill`]: the tests. [`fleet`]: a fleet of boxes against it; [`conformance`]: what it promises.
+//! - [`command_line`], [`data_directory`], [`kill`]: the tests. [`boxes`], [`fleet`]: boxes against it; [`conformance`]: what it promises.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the helpers cannot do fails the test")]
 
+mod boxes;
 mod clients;
 mod command_line;
 mod conformance;
