@@ -66,11 +66,7 @@ impl Cloud {
             return Ok(Exit::Failed);
         }
         if how != Update::DryRun {
-            let remembered = self.dir.remember(|memory| {
-                memory.registered = true;
-                memory.stands(answer.cluster.as_ref());
-            });
-            remembered.map_err(io::Error::other)?;
+            self.remember(&answer)?;
         }
         match how {
             Update::DryRun => {
@@ -131,7 +127,21 @@ impl Cloud {
         }
     }
 
-    async fn sync(
+    /// Has the box remember that the service took something from it, and how it stands in its cluster.
+    pub(crate) fn remember(&self, answer: &v1::SyncResponse) -> io::Result<()> {
+        let remembered = self.dir.remember(|memory| {
+            memory.met();
+            memory.stands(answer.cluster.as_ref());
+        });
+        remembered.map_err(io::Error::other)
+    }
+
+    /// Has the box remember that the service took a user from it.
+    pub(crate) fn met(&self) -> io::Result<()> {
+        self.dir.remember(crate::memory::Memory::met).map_err(io::Error::other)
+    }
+
+    pub(crate) async fn sync(
         &self,
         request: &v1::SyncRequest,
         rng: &mut impl Rng,

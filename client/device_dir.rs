@@ -1,7 +1,7 @@
 //! The directory that holds a box: `box.toml` with what the factory gave it, `box.conf` with its configuration, its certificate and key, and
 //! the CA that it trusts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ const BOX: &str = "box.toml";
 const CONF: &str = "box.conf";
 /// What the box remembers of the service.
 const MEMORY: &str = "service.toml";
+/// Held by whoever keeps the channel of the box.
+const CHANNEL: &str = "channel.lock";
 /// Where the files are that stand in for LDAP servers.
 const DIRECTORIES: &str = "ldap";
 const KEY: &str = "device.key";
@@ -192,6 +194,18 @@ impl DeviceDir {
             self.replace(BOX, 0o644, &text)?;
         }
         Ok(done)
+    }
+
+    /// The right to keep the channel of the box, until it is dropped; `None` if another process has it.
+    pub fn hold_channel(&self) -> Result<Option<File>, DirError> {
+        let path = self.0.join(CHANNEL);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(|error| DirError::Write(path.clone(), error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(DirError::Write(path, error)),
+        }
     }
 
     /// The turn of this process, until it is dropped.

@@ -101,7 +101,7 @@ mod tests {
         Unit {
             serial: serial.parse().unwrap(),
             group: Configuration::parse(&text).unwrap().ha_group(),
-            memory: Memory { registered: true, cluster, epoch, primary },
+            memory: Memory { registered: true, contact: 1, cluster, epoch, primary },
         }
     }
 

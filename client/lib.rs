@@ -10,7 +10,7 @@
 //! - [`directory`], [`ldap_filter`]: what stands in for an LDAP server.
 //! - [`shell`]: the command line of FortiOS.
 //! - [`server_url`], [`connect`], [`tls`], [`http2`]: the way to the server; [`failure`], [`backoff`]: when it does not work.
-//! - [`channel`]: the line that stays open. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
+//! - [`channel`]: the line that stays open; [`daemon`]: who keeps it. [`fleet`]: thousands of boxes. [`conformance`]: checks of any server.
 //! - [`cloud`], [`users`], [`user_sync`], [`call`], [`feed`], [`components`]: what is said to the server; [`render`], [`report`]: what is shown of its answers.
 
 pub mod args;
@@ -24,6 +24,7 @@ pub mod components;
 pub mod conf;
 pub mod conformance;
 pub mod connect;
+pub mod daemon;
 pub mod device;
 pub mod device_dir;
 pub mod directory;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Memory {
     /// Whether the service has taken something from the box, and has not removed it since.
     pub registered: bool,
+    /// How often the service has taken something from the box: whoever waits for a new contact compares.
+    pub contact: u64,
     /// The cluster that the box is a member of, as in "clusters/7"; empty if it is in none.
     pub cluster: String,
     /// The epoch of the cluster; 0 if the box is in none.
@@ -18,6 +20,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The service took something from the box.
+    pub fn met(&mut self) {
+        self.registered = true;
+        self.contact = self.contact.wrapping_add(1);
+    }
+
     /// Takes in how the service says the box stands in its cluster.
     pub fn stands(&mut self, standing: Option<&v1::ClusterStanding>) {
         let Some(standing) = standing else {

@@ -64,7 +64,7 @@ impl Site {
     }
 }
 
-const UPDATE: [&str; 2] = ["exec", "execute fortitoken-cloud update"];
+pub(crate) const UPDATE: [&str; 2] = ["exec", "execute fortitoken-cloud update"];
 const UPDATED: &str = "List of VDOMs updated to FortiToken Cloud.\n";
 
 #[tokio::test]

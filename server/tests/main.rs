@@ -3,7 +3,7 @@
 //! # Layout, in reading order
 //!
 //! - [`process`]: how the binary is run; [`clients`]: who calls it.
-//! - [`command_line`], [`data_directory`], [`kill`]: the tests. [`boxes`], [`fleet`]: boxes against it; [`conformance`]: what it promises.
+//! - [`command_line`], [`data_directory`], [`kill`]: the tests. [`boxes`], [`console`], [`fleet`]: boxes against it; [`conformance`]: what it promises.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what the helpers cannot do fails the test")]
 
@@ -11,6 +11,7 @@ mod boxes;
 mod clients;
 mod command_line;
 mod conformance;
+mod console;
 mod data_directory;
 mod fleet;
 mod kill;
