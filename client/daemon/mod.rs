@@ -244,7 +244,7 @@ impl Daemon {
                 self.tell("the service asks for debug messages no more");
             }
             Happening::Debug(debug) => {
-                let time = duration(debug.duration).map(render::wait).unwrap_or_default();
+                let time = duration(debug.duration).map(whole_seconds).unwrap_or_default();
                 self.tell(&format!("the service asks for debug messages for {time}"));
                 self.say("httpsd", "ftc_channel-request debug");
             }
@@ -319,6 +319,12 @@ async fn sync(dir: &DeviceDir, reach: &Reach, plan_id: String, mut rng: StdRng) 
         }
         Err(error) => Ok((vec![format!("no sync: {error}")], error.retry_after())),
     }
+}
+
+/// A time in words, as in "30m": what was lost on the way is of no interest.
+fn whole_seconds(time: Duration) -> String {
+    let seconds = time.saturating_add(Duration::from_millis(500)).as_secs();
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
 /// Waits for a sync that is under way; for ever if there is none.

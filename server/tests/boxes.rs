@@ -24,8 +24,15 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A server with these flags.
+    pub(crate) async fn with(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let running = Running::start(server(&dir.path().join("muster-data"))).await;
+        let mut command = server(&dir.path().join("muster-data"));
+        command.args(flags);
+        let running = Running::start(command).await;
         Self { dir, running }
     }
 

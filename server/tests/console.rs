@@ -203,7 +203,7 @@ async fn the_daemons_of_a_box_speak_while_an_admin_wants_to_hear_them() {
     terminal.types(&DEBUG.replace("diag", "sudo global diag")).await;
     terminal.until(|text| text.matches(PROMPT).count() == 3).await;
     admin.set_debug(-1).await;
-    terminal.shows("--- the service asks for debug messages for ").await;
+    terminal.shows("--- the service asks for debug messages for 30m ---").await;
     terminal.types("sudo global execute fortitoken-cloud update\r").await;
     let line = admin.event("fnbamd").await;
     assert_eq!((line.serial_number.as_str(), line.level), (A, 4));
