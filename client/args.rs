@@ -77,6 +77,8 @@ pub enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         words: Vec<String>,
     },
+    /// Keeps the channel of the box open until it is interrupted, and tells what happens on it. A console at a terminal does so, too.
+    Channel,
     /// Shows the debug feed of this box; without --follow it ends when it has caught up.
     #[command(after_help = LINES)]
     Debug(Debug),

@@ -8,15 +8,28 @@ const FIRST: Duration = Duration::from_millis(250);
 const CAP: Duration = Duration::from_secs(5);
 
 /// Waits that double up to a cap, each shortened by chance, so that many devices do not come back at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backoff {
     tries: u32,
+    cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::capped(CAP)
+    }
 }
 
 impl Backoff {
+    /// Waits that double up to this one.
+    #[must_use]
+    pub fn capped(cap: Duration) -> Self {
+        Self { tries: 0, cap }
+    }
+
     /// The next wait. What the server asked for is waited in full, and up to a fifth more.
     pub fn next(&mut self, asked: Option<Duration>, rng: &mut impl Rng) -> Duration {
-        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.tries)).min(CAP);
+        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.tries)).min(self.cap);
         self.tries = self.tries.saturating_add(1);
         match asked {
             Some(asked) => asked.saturating_add((asked / 5).mul_f64(rng.random_range(0.0..=1.0))),

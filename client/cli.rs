@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use muster_proto::device::DeviceInfo;
@@ -18,6 +19,7 @@ use crate::cloud::Cloud;
 use crate::conf::words;
 use crate::conformance;
 use crate::connect::Dialer;
+use crate::daemon::{self, Daemon};
 use crate::device::Device;
 use crate::device_dir::{DeviceDir, DirError};
 use crate::feed::{self, FeedError, Lines, View};
@@ -27,6 +29,7 @@ use crate::render;
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
 use crate::shell::answers::Refused;
 use crate::shell::console::{self, Console};
+use crate::shell::debug::Debug;
 use crate::shell::editor::Editor;
 use crate::shell::effect::{Effect, Moment};
 use crate::shell::filter;
@@ -103,6 +106,7 @@ async fn dispatch(
         }
         Command::Exec { words } => return exec(&arguments, &words.join(" "), &dir, now, rng, (out, err)).await,
         Command::Console => return console(&arguments, &Script::default(), &dir, rng).await,
+        Command::Channel => return channel(&arguments, &dir, now, rng).await,
         Command::Run(script) => return console(&arguments, script, &dir, rng).await,
         Command::Fleet(fleet) => {
             let is_good = fleet::fleet(fleet, &way(&arguments)?, now, out).await?;
@@ -211,7 +215,32 @@ fn dialer(arguments: &Arguments, dir: &DeviceDir, server: ServerUrl) -> anyhow::
 /// The service, as the box reaches it with these arguments.
 fn reach(arguments: &Arguments, dir: &DeviceDir, device: &Device) -> anyhow::Result<Cloud> {
     let server = arguments.server.clone().unwrap_or_else(|| device.reports_to().clone());
-    Ok(Cloud { dialer: dialer(arguments, dir, server)?, timeout: arguments.timeout, forced_http: 0 })
+    let dialer = dialer(arguments, dir, server)?;
+    Ok(Cloud { dialer, timeout: arguments.timeout, forced_http: 0, dir: dir.clone() })
+}
+
+fn reacher(arguments: &Arguments, dir: &DeviceDir) -> daemon::Reach {
+    let (arguments, dir) = (arguments.clone(), dir.clone());
+    Arc::new(move |device: &Device| reach(&arguments, &dir, device))
+}
+
+/// Keeps the channel of the box, and tells what happens on it, until it is interrupted.
+async fn channel(
+    arguments: &Arguments,
+    dir: &DeviceDir,
+    now: OffsetDateTime,
+    rng: &mut impl Rng,
+) -> anyhow::Result<Exit> {
+    dir.load()?;
+    let mut debug = Debug::default();
+    let _ = debug.duration(0, now);
+    debug.cloud(true, now);
+    debug.print(true, now);
+    let (screen, switches) = (Screen::new(Box::new(io::stdout())), Arc::new(Mutex::new(debug)));
+    let daemon = Daemon::start(dir.clone(), reacher(arguments, dir), screen, switches, rng);
+    tokio::signal::ctrl_c().await?;
+    daemon.end().await;
+    Ok(Exit::Done)
 }
 
 /// Runs one command where the service may be talked to. A question is answered with yes: whoever asks for a single command means it.
@@ -281,8 +310,12 @@ async fn console(arguments: &Arguments, script: &Script, dir: &DeviceDir, rng: &
             None => Source::stream(Box::new(BufReader::new(tokio::io::stdin())), script.echo),
         },
     };
-    let reach = |device: &Device| reach(arguments, dir, device);
-    Console::new(dir, &reach, OffsetDateTime::now_utc, screen, rng).run(source, script.stay).await
+    let reach = reacher(arguments, dir);
+    let console = Console::new(dir, &*reach, OffsetDateTime::now_utc, screen, rng);
+    // A script comes and goes; a session that stays is one in which the box is up.
+    let stays = script.stay || matches!(source, Source::Terminal(_));
+    let console = if stays { console.with_channel(Arc::clone(&reach)) } else { console };
+    console.run(source, script.stay).await
 }
 
 async fn watch(

@@ -11,6 +11,7 @@ use crate::call::{self, Client};
 use crate::cli::Exit;
 use crate::connect::Dialer;
 use crate::device::Device;
+use crate::device_dir::DeviceDir;
 use crate::failure::CallError;
 use crate::render;
 use crate::shell::effect::Update;
@@ -24,6 +25,8 @@ pub struct Cloud {
     pub timeout: Duration,
     /// The HTTP status that the service is said to answer with (`diagnose fortitoken-cloud set-http`); 0 if what it says counts.
     pub forced_http: u16,
+    /// The box, which remembers what the service said of it.
+    pub dir: DeviceDir,
 }
 
 impl Cloud {
@@ -62,6 +65,9 @@ impl Cloud {
             writeln!(err, "error: the server did not take the list: it answered {status}")?;
             return Ok(Exit::Failed);
         }
+        if how != Update::DryRun {
+            self.remember(&answer)?;
+        }
         match how {
             Update::DryRun => {
                 let items = render::plan(&device.serial, &answer);
@@ -69,7 +75,7 @@ impl Cloud {
                 render::lines(out, items)?;
                 *plan = Some(answer.plan_id.clone()).filter(|plan| !plan.is_empty());
             }
-            Update::VdomsChanged => render::lines(out, render::surprises(&answer))?,
+            Update::Changed => render::lines(out, render::surprises(&answer))?,
             Update::Now | Update::Confirm => {
                 writeln!(out, "{}", render::UPDATED)?;
                 render::lines(out, render::items(&device.serial, &answer))?;
@@ -121,7 +127,21 @@ impl Cloud {
         }
     }
 
-    async fn sync(
+    /// Has the box remember that the service took something from it, and how it stands in its cluster.
+    pub(crate) fn remember(&self, answer: &v1::SyncResponse) -> io::Result<()> {
+        let remembered = self.dir.remember(|memory| {
+            memory.met();
+            memory.stands(answer.cluster.as_ref());
+        });
+        remembered.map_err(io::Error::other)
+    }
+
+    /// Has the box remember that the service took a user from it.
+    pub(crate) fn met(&self) -> io::Result<()> {
+        self.dir.remember(crate::memory::Memory::met).map_err(io::Error::other)
+    }
+
+    pub(crate) async fn sync(
         &self,
         request: &v1::SyncRequest,
         rng: &mut impl Rng,

@@ -25,6 +25,8 @@ pub struct Device {
     pub other_server: Option<ServerUrl>,
     /// Everything else.
     pub conf: Configuration,
+    /// What it says of its HA cluster; `None` if it has nothing to say.
+    pub ha: Option<v1::HaReport>,
 }
 
 /// A change of the VDOM list that the rules do not allow, or a list that breaks them.
@@ -80,7 +82,7 @@ impl Device {
     pub fn new(serial: SerialNumber, info: DeviceInfo, server: ServerUrl) -> Self {
         let DeviceInfo { model, hostname, firmware } = info;
         let conf = Configuration::new(hostname.as_str(), &[VdomName::ROOT]);
-        Self { serial, model, firmware, server, other_server: None, conf }
+        Self { serial, model, firmware, server, other_server: None, conf, ha: None }
     }
 
     /// What the box says of itself.
@@ -140,14 +142,23 @@ impl Device {
         Ok(())
     }
 
-    /// What `execute fortitoken-cloud update` sends: the full list, and its digest, by which the server sees at once that nothing changed.
+    /// What names the list of VDOMs and what the box says of itself, as the server computes it.
+    #[must_use]
+    pub fn digest(&self) -> Vec<u8> {
+        let info = self.info();
+        muster_proto::digest(info.texts(), self.vdoms()).to_vec()
+    }
+
+    /// What `execute fortitoken-cloud update` sends: the full list, and its digest, by which the server sees at once that nothing changed. A box
+    /// that says something of its cluster sends no digest: an equal one would be the end of it.
     /// No base generation: FortiOS pushes what it has, whatever else changed the register meanwhile.
     #[must_use]
     pub fn sync_request(&self) -> v1::SyncRequest {
         let (info, vdoms) = (self.info(), self.vdoms());
         v1::SyncRequest {
             serial_number: self.serial.to_string(),
-            digest: muster_proto::digest(info.texts(), vdoms.iter().copied()).to_vec(),
+            digest: if self.ha.is_none() { self.digest() } else { Vec::new() },
+            ha: self.ha.clone(),
             info: Some((&info).into()),
             full_list: Some(v1::VdomList {
                 vdoms: vdoms.iter().map(|name| v1::Vdom { name: name.to_string() }).collect(),

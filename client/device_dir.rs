@@ -1,7 +1,7 @@
 //! The directory that holds a box: `box.toml` with what the factory gave it, `box.conf` with its configuration, its certificate and key, and
 //! the CA that it trusts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,16 @@ use std::path::{Path, PathBuf};
 use crate::certificate::Identity;
 use crate::conf::configuration::{Configuration, ConfigurationError};
 use crate::device::{Device, FieldError, VdomError};
+use crate::ha::{self, Unit};
+use crate::memory::Memory;
 use crate::tls::Credentials;
 
 const BOX: &str = "box.toml";
 const CONF: &str = "box.conf";
+/// What the box remembers of the service.
+const MEMORY: &str = "service.toml";
+/// Held by whoever keeps the channel of the box.
+const CHANNEL: &str = "channel.lock";
 /// Where the files are that stand in for LDAP servers.
 const DIRECTORIES: &str = "ldap";
 const KEY: &str = "device.key";
@@ -45,6 +51,9 @@ pub enum DirError {
     /// `box.conf` is not what it should be.
     #[error("{} is damaged", .0.display())]
     DamagedConf(PathBuf, #[source] ConfigurationError),
+    /// `service.toml` is not what it should be.
+    #[error("{} is damaged: remove it, and the box remembers nothing of the service", .0.display())]
+    DamagedMemory(PathBuf, #[source] toml::de::Error),
     /// The box cannot be written as TOML.
     #[error("the box cannot be written as TOML")]
     Encode(#[from] toml::ser::Error),
@@ -68,7 +77,8 @@ impl DeviceDir {
 
     /// Says so if there is a box already, or a part of one.
     pub fn check_free(&self) -> Result<(), DirError> {
-        match [BOX, CONF, KEY, CERTIFICATE, CA].iter().map(|name| self.0.join(name)).find(|path| path.exists()) {
+        match [BOX, CONF, MEMORY, KEY, CERTIFICATE, CA].iter().map(|name| self.0.join(name)).find(|path| path.exists())
+        {
             Some(taken) => Err(DirError::Taken(taken)),
             None => Ok(()),
         }
@@ -105,8 +115,49 @@ impl DeviceDir {
         Ok(())
     }
 
-    /// The box. Its configuration is made from `box.toml` if the first version made the box.
+    /// The box, with what it says of its HA cluster.
     pub fn load(&self) -> Result<Device, DirError> {
+        let mut device = self.load_alone()?;
+        let own = self.unit(&device)?;
+        let others = if own.group.is_some() { self.neighbours() } else { Vec::new() };
+        device.ha = ha::report(&own, &others);
+        Ok(device)
+    }
+
+    /// The box as its heartbeat interfaces show it to others.
+    fn unit(&self, device: &Device) -> Result<Unit, DirError> {
+        Ok(Unit { serial: device.serial, group: device.conf.ha_group(), memory: self.memory()? })
+    }
+
+    /// The boxes in the directories beside this one. What cannot be read is no box, or one that is down.
+    fn neighbours(&self) -> Vec<Unit> {
+        let beside = fs::canonicalize(&self.0).ok().and_then(|path| fs::read_dir(path.parent()?).ok());
+        let dirs = beside.into_iter().flatten().filter_map(|entry| Some(Self(entry.ok()?.path())));
+        let boxes = dirs.filter(|dir| dir.0.join(BOX).is_file());
+        boxes.filter_map(|dir| dir.unit(&dir.load_alone().ok()?).ok()).collect()
+    }
+
+    /// What the box remembers of the service.
+    pub fn memory(&self) -> Result<Memory, DirError> {
+        let path = self.0.join(MEMORY);
+        match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| DirError::DamagedMemory(path, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
+            Err(error) => Err(DirError::Read(path, error)),
+        }
+    }
+
+    /// Changes what the box remembers of the service. Two processes take turns.
+    pub fn remember(&self, change: impl FnOnce(&mut Memory)) -> Result<(), DirError> {
+        let _turn = self.turn()?;
+        let before = self.memory()?;
+        let mut memory = before.clone();
+        change(&mut memory);
+        if memory == before { Ok(()) } else { self.replace(MEMORY, 0o644, &toml::to_string(&memory)?) }
+    }
+
+    /// The box. Its configuration is made from `box.toml` if the first version made the box.
+    fn load_alone(&self) -> Result<Device, DirError> {
         let path = self.0.join(BOX);
         let text = fs::read_to_string(&path).map_err(|error| self.unreadable(path.clone(), error))?;
         let mut device = Device::from_toml(&text).map_err(|error| DirError::Damaged(path, error))?;
@@ -131,8 +182,7 @@ impl DeviceDir {
     /// Changes the box, or leaves it as it is if the change fails. Two processes take turns, and each sees what the other left. Only what
     /// changed is written, the configuration in one step.
     pub fn edit<T, E: From<DirError>>(&self, change: impl FnOnce(&mut Device) -> Result<T, E>) -> Result<T, E> {
-        let turn = File::open(&self.0).map_err(|error| self.unreadable(self.0.clone(), error))?;
-        turn.lock().map_err(|error| DirError::Write(self.0.clone(), error))?;
+        let _turn = self.turn()?;
         let before = self.load()?;
         let mut device = before.clone();
         let done = change(&mut device)?;
@@ -144,6 +194,25 @@ impl DeviceDir {
             self.replace(BOX, 0o644, &text)?;
         }
         Ok(done)
+    }
+
+    /// The right to keep the channel of the box, until it is dropped; `None` if another process has it.
+    pub fn hold_channel(&self) -> Result<Option<File>, DirError> {
+        let path = self.0.join(CHANNEL);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(|error| DirError::Write(path.clone(), error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(DirError::Write(path, error)),
+        }
+    }
+
+    /// The turn of this process, until it is dropped.
+    fn turn(&self) -> Result<File, DirError> {
+        let turn = File::open(&self.0).map_err(|error| self.unreadable(self.0.clone(), error))?;
+        turn.lock().map_err(|error| DirError::Write(self.0.clone(), error))?;
+        Ok(turn)
     }
 
     /// The file that stands in for an LDAP server.

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use muster_proto::v1::{
-    ClosingReason, DebugEvent, FeedClosing, FeedGap, GapReason, Outcome, SyncResponse, SyncStatus, VdomOutcome,
+    ClosingReason, ClusterStanding, DebugEvent, FeedClosing, FeedGap, GapReason, HaRole, Outcome, SyncResponse,
+    SyncStatus, VdomOutcome,
 };
 use muster_proto::{SerialNumber, printable};
 use time::OffsetDateTime;
@@ -49,7 +50,10 @@ pub fn has_failures(answer: &SyncResponse) -> bool {
         matches!(Outcome::try_from(outcome), Ok(Outcome::Refused | Outcome::Held) | Err(_))
             || (outcome == Outcome::Unspecified as i32 && answer.status() != SyncStatus::InSync)
     };
-    failed(answer.outcome) || answer.vdoms.iter().any(|item| failed(item.outcome))
+    let refused = |standing: &ClusterStanding| matches!(standing.outcome(), Outcome::Refused | Outcome::Held);
+    failed(answer.outcome)
+        || answer.vdoms.iter().any(|item| failed(item.outcome))
+        || answer.cluster.as_ref().is_some_and(refused)
 }
 
 /// One line for each item that was not simply done: with its outcome, and reason and fix where there are any.
@@ -58,7 +62,8 @@ pub fn items(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
     let device = VdomOutcome { vdom: serial.to_string(), outcome: answer.outcome, ..Default::default() };
     // An answer by digest lists nothing, and may leave the outcome of the device out.
     let device = (answer.status() != SyncStatus::InSync).then_some(&device);
-    device.into_iter().chain(&answer.vdoms).filter_map(item).collect()
+    let items = device.into_iter().chain(&answer.vdoms).filter_map(item);
+    items.chain(answer.cluster.as_ref().and_then(standing)).collect()
 }
 
 /// One line for each item that did not become what the box has, or has a reason.
@@ -67,7 +72,9 @@ pub fn surprises(answer: &SyncResponse) -> Vec<String> {
     let done = [Outcome::Created, Outcome::Updated, Outcome::Unchanged, Outcome::Removed, Outcome::Restored];
     let simply_done =
         |item: &&VdomOutcome| item.reason.is_empty() && done.iter().any(|done| *done as i32 == item.outcome);
-    answer.vdoms.iter().filter(|item| !simply_done(item)).map(line).collect()
+    let items = answer.vdoms.iter().filter(|item| !simply_done(item)).map(line);
+    let cluster = answer.cluster.as_ref().filter(|cluster| !cluster.reason.is_empty());
+    items.chain(cluster.and_then(standing)).collect()
 }
 
 /// One line for each item that an update would change.
@@ -76,7 +83,32 @@ pub fn plan(serial: &SerialNumber, answer: &SyncResponse) -> Vec<String> {
     let device = VdomOutcome { vdom: serial.to_string(), outcome: answer.outcome, ..Default::default() };
     let device = (answer.status() != SyncStatus::InSync).then_some(&device);
     let changed = |item: &&VdomOutcome| item.outcome != Outcome::Unchanged as i32 || !item.reason.is_empty();
-    device.into_iter().chain(&answer.vdoms).filter(changed).map(line).collect()
+    let items = device.into_iter().chain(&answer.vdoms).filter(changed).map(line);
+    items.chain(answer.cluster.as_ref().and_then(standing)).collect()
+}
+
+/// How the box stands in its HA cluster, if that changed or did not become what the box says.
+fn standing(cluster: &ClusterStanding) -> Option<String> {
+    if cluster.outcome() == Outcome::Unchanged && cluster.reason.is_empty() {
+        return None;
+    }
+    let mut line = format!("HA cluster: {}", outcome(cluster.outcome));
+    match cluster.role() {
+        _ if cluster.cluster.is_empty() => line.push_str(", in none"),
+        HaRole::Primary => {
+            let _ = write!(line, ", primary of \"{}\"", printable(&cluster.display_name));
+        }
+        _ => {
+            let _ = write!(line, ", member of \"{}\"", printable(&cluster.display_name));
+        }
+    }
+    if !cluster.reason.is_empty() {
+        let _ = write!(line, " ({})", printable(&cluster.reason));
+    }
+    if !cluster.fix.is_empty() {
+        let _ = write!(line, ": {}", printable(&cluster.fix));
+    }
+    Some(line)
 }
 
 fn item(item: &VdomOutcome) -> Option<String> {

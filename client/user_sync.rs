@@ -135,6 +135,9 @@ impl Cloud {
             let list = List { begin, users: users.iter().map(attributes).collect() };
             match self.sync_list(list, how, rng, err).await {
                 Ok(synced) => {
+                    if how != Update::DryRun {
+                        self.met()?;
+                    }
                     planned.extend(synced.outcomes.iter().map(|user| line(vdom, user)));
                     report.add_all(vdom, &synced);
                 }

@@ -70,6 +70,7 @@ impl Cloud {
             };
             match done {
                 Ok(outcome) => {
+                    self.met()?;
                     let mut report = Report::default();
                     report.add(user.vdom, &outcome);
                     if report.has_failures() {

@@ -13,10 +13,12 @@ use time::OffsetDateTime;
 use crate::cli::Exit;
 use crate::cloud::Cloud;
 use crate::conf::users::CloudUser;
+use crate::daemon::{self, Daemon};
 use crate::device::Device;
 use crate::device_dir::{DeviceDir, DirError};
 use crate::render;
 use crate::shell::answers::Refused;
+use crate::shell::daemons;
 use crate::shell::editor::Typed;
 use crate::shell::effect::{Effect, Moment, Step, Users};
 use crate::shell::roster::{self, Roster};
@@ -38,6 +40,8 @@ pub struct Console<'a> {
     session: Session,
     switches: Switches,
     watch: Option<Watch>,
+    /// Keeps the channel of the box, in a session that stays.
+    daemon: Option<daemon::Running>,
     /// How often debug messages had been asked for when the feed was opened.
     asked: u64,
     /// What the last dry run said would be done.
@@ -70,15 +74,32 @@ impl<'a> Console<'a> {
             session: Session::default(),
             switches: Arc::default(),
             watch: None,
+            daemon: None,
             asked: 0,
             plan: None,
             exit: Exit::Done,
         }
     }
 
+    /// Keeps the channel of the box in the background, while the session lasts.
+    #[must_use]
+    pub fn with_channel(mut self, reach: daemon::Reach) -> Self {
+        let (screen, switches) = (self.screen.clone(), Arc::clone(&self.switches));
+        self.daemon = Some(Daemon::start(self.dir.clone(), reach, screen, switches, &mut self.rng));
+        self
+    }
+
     /// Runs lines until there are no more, or one of them ends the session. With `stay` the end of the lines is not the end: what comes of the
     /// debug switches is shown until their time is over.
-    pub async fn run(mut self, mut source: Source, stay: bool) -> anyhow::Result<Exit> {
+    pub async fn run(mut self, source: Source, stay: bool) -> anyhow::Result<Exit> {
+        let exit = self.session(source, stay).await;
+        if let Some(daemon) = self.daemon {
+            daemon.end().await;
+        }
+        exit
+    }
+
+    async fn session(&mut self, mut source: Source, stay: bool) -> anyhow::Result<Exit> {
         loop {
             let device = self.dir.load()?;
             source.ask(&self.session.prompt(&device), || self.session.guide(&device), &self.screen)?;
@@ -146,6 +167,7 @@ impl<'a> Console<'a> {
                                 Exit::Failed
                             }
                         };
+                        self.said(&effect, exit);
                         self.ends(exit);
                     }
                 }
@@ -206,6 +228,15 @@ impl<'a> Console<'a> {
             self.ends(Exit::Failed);
         }
         Ok(Some(step))
+    }
+
+    /// Has the daemon say what was done, for a server that asked for debug lines.
+    fn said(&self, effect: &Effect, exit: Exit) {
+        if let Some(daemon) = &self.daemon {
+            for line in daemons::lines(effect, exit) {
+                daemon.say(line);
+            }
+        }
     }
 
     fn ends(&mut self, exit: Exit) {

@@ -28,8 +28,8 @@ pub enum Update {
     DryRun,
     /// Do what the last dry run said.
     Confirm,
-    /// Because the VDOMs changed: what goes well is not told.
-    VdomsChanged,
+    /// Because the VDOMs or the HA settings changed: what goes well is not told.
+    Changed,
 }
 
 /// What a change of the configuration did to a user of the service.
@@ -90,15 +90,15 @@ pub struct Moment {
     pub salt: u64,
 }
 
-/// What a change of the configuration means for the service: a list of VDOMs that is no longer the same, and users that came, changed or went.
+/// What a change of the configuration means for the service: a list of VDOMs or a cluster that is no longer the same, and users that came, changed or went.
 #[must_use]
 pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Effect> {
     if before == after || !after.uses_cloud() {
         return Vec::new();
     }
     let mut effects = Vec::new();
-    if before.vdoms() != after.vdoms() {
-        effects.push(Effect::Update(Update::VdomsChanged));
+    if before.vdoms() != after.vdoms() || before.ha_group() != after.ha_group() {
+        effects.push(Effect::Update(Update::Changed));
     }
     let (old, new) = (before.cloud_users(), after.cloud_users());
     let gone = old.iter().filter(|user| !new.iter().any(|other| other.key() == user.key()));

@@ -6,6 +6,7 @@ pub mod answers;
 pub mod commands;
 mod config_mode;
 pub mod console;
+mod daemons;
 pub mod debug;
 pub mod editor;
 pub mod effect;

@@ -20,6 +20,20 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("this should have happened long ago")
 }
 
+/// Asks again and again until there is an answer.
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        loop {
+            again.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    })
+    .await
+}
+
 /// The binary with these arguments.
 pub(crate) fn binary<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     behind::<&str, _>([], arguments)

@@ -227,7 +227,7 @@ async fn a_debug_ends_by_itself_after_its_duration() {
     let reach = |_: &Device| {
         let tls = dir.credentials(None)?.client_config()?;
         let dialer = Dialer { server: server.url().parse()?, tls, connect_timeout: Duration::from_secs(10) };
-        Ok(Cloud { dialer, timeout: Duration::from_secs(10), forced_http: 0 })
+        Ok(Cloud { dialer, timeout: Duration::from_secs(10), forced_http: 0, dir: dir.clone() })
     };
     let paper = Paper::default();
     let screen = Screen::new(Box::new(paper.clone()));

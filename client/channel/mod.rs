@@ -1,5 +1,7 @@
 //! The box's half of the live channel: hello, heartbeats and debug lines up; what the server says down. The contract is in channel.proto.
 
+mod wish;
+
 use std::time::Duration;
 
 use muster_proto::v1;
@@ -19,6 +21,7 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 use crate::connect::Connection;
 use crate::device::Device;
 use crate::failure::CallError;
+use wish::Wish;
 
 /// How often a heartbeat is sent if the server does not say: within what the contract allows.
 const HEARTBEAT: Duration = Duration::from_secs(25);
@@ -60,16 +63,8 @@ pub struct Channel {
     next_heartbeat: Instant,
     heard: Instant,
     sequence: u64,
-    debug: Option<Debug>,
+    wish: Option<Wish>,
     goodbye: Option<v1::ChannelGoodbye>,
-}
-
-/// Which debug lines the server asked for.
-#[derive(Debug)]
-struct Debug {
-    components: Vec<String>,
-    mask: i32,
-    until: Instant,
 }
 
 /// What happens on a channel.
@@ -98,7 +93,7 @@ pub fn hello(device: &Device, boot_id: &str, now: OffsetDateTime) -> v1::Channel
         info: sync.info,
         boot_id: boot_id.to_owned(),
         device_time: Some(timestamp(now)),
-        digest: sync.digest,
+        digest: device.digest(),
         features: vec![v1::ChannelFeature::SyncNow.into(), v1::ChannelFeature::Debug.into()],
     }
 }
@@ -109,7 +104,8 @@ fn timestamp(time: OffsetDateTime) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.unix_timestamp(), nanos }
 }
 
-fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
+/// A duration of the server; one that is none is as if it were not there.
+pub(crate) fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
     duration.and_then(|duration| duration.try_into().ok())
 }
 
@@ -152,7 +148,7 @@ impl Channel {
             next_heartbeat: now + interval,
             heard: now,
             sequence: 0,
-            debug: None,
+            wish: None,
             goodbye: None,
         };
         Ok((channel, welcome))
@@ -191,7 +187,7 @@ impl Channel {
             Down::SyncNow(sync_now) => Some(Happening::SyncNow(sync_now)),
             Down::Removed(removed) => Some(Happening::Removed(removed)),
             Down::Debug(debug) => {
-                self.asked(&debug);
+                self.wish = Wish::new(&debug, Instant::now());
                 Some(Happening::Debug(debug))
             }
             Down::Pacing(pacing) => duration(pacing.next_sync_after).map(Happening::Pacing),
@@ -208,15 +204,6 @@ impl Channel {
         Happening::Over(self.goodbye.take(), error)
     }
 
-    fn asked(&mut self, debug: &v1::ChannelDebug) {
-        let time = duration(debug.duration).unwrap_or(Duration::from_mins(30));
-        self.debug = (debug.level_mask != 0).then(|| Debug {
-            components: debug.components.clone(),
-            mask: debug.level_mask,
-            until: Instant::now() + time,
-        });
-    }
-
     fn heartbeat(&mut self) {
         self.sequence += 1;
         self.next_heartbeat = Instant::now() + self.interval;
@@ -231,14 +218,9 @@ impl Channel {
 
     /// Says what a daemon of the box has to say, if the server asked for that.
     pub fn say(&mut self, component: &str, level: u32, vdom: &str, text: &str) {
-        if self.debug.as_ref().is_some_and(|debug| debug.until < Instant::now()) {
-            self.debug = None;
-        }
-        let wanted = self.debug.as_ref().is_some_and(|debug| {
-            let named = debug.components.is_empty() || debug.components.iter().any(|named| named == component);
-            named && (debug.mask < 0 || debug.mask.unsigned_abs() & level != 0)
-        });
-        if wanted {
+        let now = Instant::now();
+        self.wish.take_if(|wish| wish.is_over(now));
+        if self.wish.as_ref().is_some_and(|wish| wish.wants(component, level, now)) {
             let line = v1::ChannelDebugLine {
                 component: component.to_owned(),
                 level,
@@ -253,6 +235,11 @@ impl Channel {
     /// Says goodbye, and waits a little until the server has heard it.
     pub async fn leave(self, reason: &str) {
         self.send(Up::Goodbye(v1::ChannelDeviceGoodbye { reason: reason.to_owned() }));
+        self.hang_up().await;
+    }
+
+    /// Ends the channel without a goodbye, so that another one of the box can take its place within the grace period of the server.
+    pub async fn hang_up(self) {
         let Self { up, mut down, .. } = self;
         drop(up);
         // Whatever comes now is not for somebody who goes.
