@@ -7,7 +7,7 @@ use muster_proto::v1::channel_request::Kind as Up;
 use muster_proto::v1::channel_response::Kind as Down;
 use muster_proto::v1::{self, ChannelHello, Outcome, StreamDebugLogsRequest};
 use muster_tests::requests::*;
-use muster_tests::{Muster, Proxy, Refusal, eventually, hello};
+use muster_tests::{Database, Muster, Proxy, Refusal, eventually, hello};
 
 const FAST: Duration = Duration::from_millis(100);
 
@@ -85,6 +85,26 @@ async fn a_channel_begins_with_hello_and_has_only_one() {
     assert_eq!(goodbye.reason, "CHANNEL_HELLO_REQUIRED");
     assert_eq!(muster.refusal(end).await.reason, Reason::ChannelHelloRequired);
     assert!(offline_or_leaving(&muster).await);
+}
+
+#[tokio::test]
+async fn a_device_whose_sync_found_no_room_is_told_when_to_come_again() {
+    let muster = Muster::start().await;
+    let device = muster.device(A);
+    let mut line = device.channel(hello(A)).await;
+    let locked = muster.database().lock().await;
+    let refusal = muster.refusal(device.devices().sync(sync(A, &["root", "sales"])).await).await;
+    assert_eq!(refusal.reason, Reason::StoreUnavailable);
+    let Ok(Some(Down::Pacing(pacing))) = line.next().await else { panic!("nothing was said of pacing") };
+    let wait = pacing.next_sync_after.unwrap();
+    assert!((2..4).contains(&wait.seconds), "{wait:?}");
+    // What is refused for good is not repeated, and so not paced.
+    Database::unlock(locked).await;
+    let refusal = muster.refusal(device.devices().sync(sync(A, &["a b"])).await).await;
+    assert_eq!(refusal.reason, Reason::VdomNameMalformed);
+    device.devices().sync(sync(A, &["root", "sales"])).await.unwrap();
+    line.say(Up::Heartbeat(v1::ChannelDeviceHeartbeat::default())).await;
+    assert!(matches!(line.next().await, Ok(Some(Down::Heartbeat(_)))));
 }
 
 /// Whether the channel of the device is gone, whatever the grace period says.

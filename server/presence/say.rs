@@ -60,6 +60,13 @@ impl Presence {
         }
     }
 
+    /// Tells a device whose report found no room when to sync: not before `earliest`, and each such device at a moment of its own.
+    pub fn pace(&self, serial: SerialNumber, earliest: Duration) {
+        let Some(line) = self.line(serial) else { return };
+        let next_sync_after = earliest.saturating_add(self.next_slot()).try_into().ok();
+        line.say(Kind::Pacing(v1::ChannelPacing { next_sync_after }));
+    }
+
     /// Tells a device that it was removed. The channel of one that may no longer call ends.
     pub fn tell_removed(&self, operation: OperationId, device: &Device) {
         let Some((line, tombstone)) = self.line(device.serial).zip(device.deleted.as_deref()) else { return };

@@ -314,6 +314,22 @@ async fn a_fleet_that_returns_is_paced() {
     assert_eq!(presence.next_slot(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn devices_whose_reports_found_no_room_come_again_one_after_the_other() {
+    let (presence, operation) = presence();
+    let seats: Vec<_> = (1..=3).map(|number| open(&presence, number, &operation)).collect();
+    let mut waits = Vec::new();
+    for (number, seat) in (1..).zip(&seats) {
+        presence.pace(serial(number), 2 * SECOND);
+        let Some(Saying::Say(Kind::Pacing(pacing))) = said(seat) else { panic!("nothing to say") };
+        waits.push(Duration::try_from(pacing.next_sync_after.unwrap()).unwrap());
+    }
+    assert_eq!(waits, [0, 1, 2].map(|millis| 2 * SECOND + Duration::from_millis(millis)));
+    // Nobody is there to be told.
+    presence.pace(serial(9), SECOND);
+    assert!(seats.iter().all(|seat| said(seat).is_none()));
+}
+
 #[test]
 fn the_return_after_a_shutdown_is_spread_by_the_number_of_channels() {
     for (devices, seconds) in [(0, 1), (10, 1), (5_000, 5), (1_000_000, 30)] {

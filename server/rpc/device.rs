@@ -3,12 +3,13 @@
 use muster_proto::device::{Deletion, Registration, Sync};
 use muster_proto::device_users::{UserAddition, UserDeletion, UserUpdate};
 use muster_proto::v1::device_service_server::DeviceService;
-use muster_proto::{Reason, v1};
+use muster_proto::{Reason, SerialNumber, v1};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
 use super::channel::{ChannelStream, Opener};
 use super::gate::{Gate, Method, deadline, method, refused};
+use super::status::Failure;
 use super::user_sync::{Answers, UserSyncs};
 use super::wire::{self, options};
 use crate::identity::peer::Peer;
@@ -34,6 +35,18 @@ pub(super) struct Devices {
     pub(super) user_syncs: UserSyncs,
 }
 
+impl Devices {
+    /// Tells a device whose report found no room on its channel when to come again.
+    fn paced<T>(&self, serial: SerialNumber, answer: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(Failure { refusal, retry_after: Some(earliest), .. }) = &answer
+            && matches!(refusal.reason, Reason::QueueFull | Reason::StoreUnavailable | Reason::StoreFull)
+        {
+            self.presence.pace(serial, *earliest);
+        }
+        answer
+    }
+}
+
 #[tonic::async_trait]
 impl DeviceService for Devices {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
@@ -41,7 +54,9 @@ impl DeviceService for Devices {
             let options = options(message.validate_only, &message.plan_id);
             let registration = Registration::try_from(&message)?;
             call.speaks_for(registration.serial)?;
-            let answer = call.submit(&self.writer, Action::Register(registration), options).await?;
+            let serial = registration.serial;
+            let answer = call.submit(&self.writer, Action::Register(registration), options).await;
+            let answer = self.paced(serial, answer)?;
             Ok(wire::registered(call.operation().id, &answer))
         };
         self.gate.unary(&REGISTER, request, work).await
@@ -52,7 +67,9 @@ impl DeviceService for Devices {
             let options = options(message.validate_only, &message.plan_id);
             let sync = Sync::try_from(&message)?;
             call.speaks_for(sync.serial)?;
-            let answer = call.submit(&self.writer, Action::Sync(sync), options).await?;
+            let serial = sync.serial;
+            let answer = call.submit(&self.writer, Action::Sync(sync), options).await;
+            let answer = self.paced(serial, answer)?;
             Ok(wire::synced(call.operation().id, &answer))
         };
         self.gate.unary(&SYNC, request, work).await

@@ -25,7 +25,7 @@ const REASONS_PAGE: &str = "docs/reasons.md";
 pub(super) struct Failure {
     pub(super) refusal: Refusal,
     invalid: Option<Invalid>,
-    retry_after: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Failure {
