@@ -28,12 +28,13 @@ use crate::model::{self, Model};
 use crate::render;
 use crate::server_url::{DEFAULT_SERVER, ServerUrl};
 use crate::shell::answers::Refused;
-use crate::shell::console::{self, Console};
+use crate::shell::console::Console;
 use crate::shell::debug::Debug;
 use crate::shell::editor::Editor;
 use crate::shell::effect::{Effect, Moment};
 use crate::shell::filter;
 use crate::shell::guide::Guide;
+use crate::shell::perform;
 use crate::shell::screen::Screen;
 use crate::shell::session::Session;
 use crate::shell::source::Source;
@@ -281,9 +282,9 @@ async fn exec(
         let cloud = reach(arguments, dir, &device)?;
         if step.filter.is_none() {
             out.write_all(&std::mem::take(&mut shown))?;
-            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (out, err)).await?);
+            exit = exit.max(perform::talk(effect, dir, &cloud, &device, &mut None, rng, (out, err)).await?);
         } else {
-            exit = exit.max(console::talk(effect, dir, &cloud, &device, &mut None, rng, (&mut shown, err)).await?);
+            exit = exit.max(perform::talk(effect, dir, &cloud, &device, &mut None, rng, (&mut shown, err)).await?);
         }
     }
     match &step.filter {

@@ -97,6 +97,28 @@ impl Cloud {
         Ok(worst)
     }
 
+    /// `execute fortitoken-cloud new`: makes sure that the service has the user, and says where its code would go: it sends none itself.
+    pub async fn new_code(
+        &self,
+        device: &Device,
+        user: &CloudUser,
+        rng: &mut impl Rng,
+        (out, err): (&mut impl Write, &mut impl Write),
+    ) -> io::Result<Exit> {
+        let exit = self.users(device, &[UserChange::Changed(user.clone())], rng, (out, err)).await?;
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+        let (username, vdom, email) = (printable(&user.username), user.vdom, printable(&user.email));
+        writeln!(out, "{username} ({vdom}): registered with {email}\n{}", render::COMMAND_FAIL)?;
+        out.flush()?;
+        writeln!(
+            err,
+            "fix: this service keeps users and sends no activation codes: let whoever hands out the tokens send one to {email}"
+        )?;
+        Ok(Exit::Failed)
+    }
+
     /// `diagnose fortitoken-cloud delete`: takes a user off its auth client, whatever the box has.
     pub async fn delete_user(
         &self,

@@ -38,6 +38,8 @@ pub enum Refused {
     File(String),
     /// The service of this server has no such thing.
     NotOffered(&'static str),
+    /// Nobody of a VDOM has a token that could be migrated.
+    NoMobileUsers(String),
     /// The box does not use the service.
     CloudOff,
 }
@@ -107,6 +109,13 @@ impl fmt::Display for Refused {
             Self::NotOffered(what) => {
                 code(f, -1)?;
                 write!(f, "\nfix: {what}")
+            }
+            Self::NoMobileUsers(vdom) => {
+                code(f, -1)?;
+                write!(
+                    f,
+                    "\nfix: no local user of VDOM {vdom} has \"set two-factor fortitoken\" and a mobile token (FTKMOB...)"
+                )
             }
             Self::CloudOff => {
                 code(f, -1)?;

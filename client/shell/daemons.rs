@@ -37,6 +37,7 @@ pub(super) fn lines(effect: &Effect, exit: Exit) -> Vec<Line> {
             };
             changes.iter().map(said).collect()
         }
+        Effect::NewCode(user, _, vdom) => vec![line(vdom.to_string(), format!("ftc_new-code for {user}"))],
         Effect::DeleteUser(user, vdom) => vec![line(vdom.to_string(), format!("ftc_user-delete {user}"))],
         _ => Vec::new(),
     }

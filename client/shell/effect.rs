@@ -4,7 +4,7 @@ use muster_proto::VdomName;
 use time::OffsetDateTime;
 
 use crate::conf::configuration::Configuration;
-use crate::conf::users::CloudUser;
+use crate::conf::users::{CloudUser, Kind};
 use crate::shell::answers::Refused;
 use crate::shell::filter::Filter;
 
@@ -54,6 +54,8 @@ pub enum Effect {
     Users(Vec<UserChange>),
     /// Delete a user at the service, whatever the box has.
     DeleteUser(String, VdomName),
+    /// Make sure that the service has a user of this kind with its address, for a new activation code.
+    NewCode(String, Kind, VdomName),
     /// Say how the service is.
     ShowService,
     /// Say whether the server is reached.

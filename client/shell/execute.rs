@@ -2,6 +2,7 @@
 
 use muster_proto::{VdomName, printable};
 
+use crate::conf::users::Kind;
 use crate::device::Device;
 use crate::server_url::ServerUrl;
 use crate::shell::answers::Refused;
@@ -11,8 +12,6 @@ use crate::shell::session::{Question, Session};
 
 const NO_TRIAL: &str =
     "this service has no trials and no licence wall: users are counted against the quota of their realm alone";
-const NO_MIGRATION: &str =
-    "there are no FortiToken Mobile licences to move: create the users with \"set two-factor fortitoken-cloud\"";
 
 impl Session {
     pub(super) fn execute(&mut self, read: &[&str], device: &mut Device, moment: &Moment) -> Result<Step, Refused> {
@@ -38,7 +37,7 @@ impl Session {
     }
 
     fn cloud(&mut self, read: &[&str], device: &mut Device, moment: &Moment) -> Result<Step, Refused> {
-        let calls = matches!(read, ["update" | "sync" | "delete" | "new", ..]);
+        let calls = matches!(read, ["update" | "sync" | "delete" | "new" | "migrate-ftm", ..]);
         if calls && !device.conf.uses_cloud() {
             return Err(Refused::CloudOff);
         }
@@ -52,11 +51,9 @@ impl Session {
             ["show", "users"] => Effect::ShowUsers(None).into(),
             ["show", "user", user, vdom] => Effect::ShowUsers(Some(((*user).to_owned(), vdom_of(vdom)?))).into(),
             ["delete", user, vdom] => Effect::DeleteUser((*user).to_owned(), vdom_of(vdom)?).into(),
-            ["new", ..] => {
-                return Err(Refused::NotOffered("activation codes are sent by the administrators of the service"));
-            }
+            ["new", user, kind, vdom] => Effect::NewCode((*user).to_owned(), kind_of(kind)?, vdom_of(vdom)?).into(),
             ["trial"] => return Err(Refused::NotOffered(NO_TRIAL)),
-            ["migrate-ftm", ..] => return Err(Refused::NotOffered(NO_MIGRATION)),
+            ["migrate-ftm", rest @ ..] => return self.migrate(rest, device),
             ["region-info"] => format!("Region: none; the service is {}\n", device.reports_to().authority()).into(),
             ["region-reset" | "clear"] => {
                 device.other_server = None;
@@ -133,6 +130,15 @@ fn sync(read: &[&str]) -> Effect {
         _ => Update::Now,
     };
     Effect::SyncUsers(which, how)
+}
+
+fn kind_of(word: &str) -> Result<Kind, Refused> {
+    match word {
+        "admin" => Ok(Kind::Admin),
+        "local" => Ok(Kind::Local),
+        "remote" => Ok(Kind::Remote),
+        _ => Err(Refused::Value(printable(word))),
+    }
 }
 
 fn vdom_of(name: &str) -> Result<VdomName, Refused> {

@@ -14,6 +14,8 @@ mod execute;
 pub mod filter;
 pub mod grammar;
 pub mod guide;
+mod migrate;
+pub mod perform;
 pub mod roster;
 pub mod screen;
 pub mod session;

@@ -13,6 +13,7 @@ use crate::shell::effect::{Effect, Moment, Step, changes};
 use crate::shell::filter;
 use crate::shell::grammar::{GLOBAL, ROW, SINGLE, TABLE, TOP, VDOM, VDOMS};
 use crate::shell::guide::{Guide, ParseError};
+use crate::shell::migrate;
 
 /// Where a session is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(super) enum Question {
     Purge,
     VdomMode(bool),
     Restore(String),
+    Migrate(VdomName),
 }
 
 /// A session at the console.
@@ -61,6 +63,9 @@ impl Session {
     /// The prompt.
     #[must_use]
     pub fn prompt(&self, device: &Device) -> String {
+        if let Some(Question::Migrate(_)) = self.asking {
+            return "Ready to proceed? (y/n)".to_owned();
+        }
         if self.asking.is_some() {
             return "Do you want to continue? (y/n)".to_owned();
         }
@@ -202,8 +207,8 @@ impl Session {
         }
         let step = elsewhere.run(words, device, moment)?;
         (self.debug, self.forced_http) = (elsewhere.debug, elsewhere.forced_http);
-        if let Some(Question::Restore(path)) = elsewhere.asking {
-            self.asking = Some(Question::Restore(path));
+        if let Some(question @ (Question::Restore(_) | Question::Migrate(_))) = elsewhere.asking {
+            self.asking = Some(question);
         }
         Ok(step)
     }
@@ -259,6 +264,10 @@ impl Session {
                 Step::default()
             }
             Question::Restore(path) => Effect::Restore(path).into(),
+            Question::Migrate(vdom) => {
+                migrate::migrate(device, vdom);
+                Step::default()
+            }
         };
         step.effects.extend(changes(&before, &device.conf));
         step

@@ -392,3 +392,33 @@ async fn a_sync_removes_what_the_box_no_longer_has_and_asks_before_it_removes_ma
     assert_eq!(server.users.lines(), Vec::<String>::new());
     assert!(server.users.begins().iter().all(|begin| begin.digest == [0; 32]), "no user is left on the box");
 }
+
+#[tokio::test]
+async fn a_new_code_is_for_a_user_that_the_box_has_and_the_service_takes() {
+    let (bench, server) = bench_and_server().await;
+    let lines = "config vdom\nedit dmz\nconfig user local\nedit ann\nset two-factor fortitoken-cloud\nset email-to ann@example.com\nend\nend\n\
+                 config global\nexecute fortitoken-cloud new ann local dmz\nexecute fortitoken-cloud new ann remote dmz\n\
+                 execute fortitoken-cloud new bob local dmz\nexecute fortitoken-cloud new ann local a/b\n";
+    let (out, code, _) = script(&bench, &server, lines).await;
+    insta::assert_snapshot!(out.split_once("config global\n").unwrap().1, @r#"
+    FG101FTK19002788 (global) # execute fortitoken-cloud new ann local dmz
+    ann (dmz): registered with ann@example.com
+    Command fail. Return code -1
+    fix: this service keeps users and sends no activation codes: let whoever hands out the tokens send one to ann@example.com
+    FG101FTK19002788 (global) # execute fortitoken-cloud new ann remote dmz
+    entry not found in datasource
+    Command fail. Return code -3
+    fix: give the user "set two-factor fortitoken-cloud" first
+    FG101FTK19002788 (global) # execute fortitoken-cloud new bob local dmz
+    entry not found in datasource
+    Command fail. Return code -3
+    fix: give the user "set two-factor fortitoken-cloud" first
+    FG101FTK19002788 (global) # execute fortitoken-cloud new ann local a/b
+    entry not found in datasource
+
+    value parse error before 'a/b'
+    Command fail. Return code -3
+    FG101FTK19002788 (global) #
+    "#);
+    assert_eq!(code, Some(1));
+}
