@@ -244,3 +244,43 @@ async fn what_is_past_the_retention_time_is_purged_by_itself_and_a_ban_is_not() 
     assert_eq!((lifted.outcome(), lifted.reason.as_str()), (Outcome::Updated, "RETENTION_ENDED"));
     within(muster.device(B).devices().sync(sync(B, &["root"]))).await.unwrap();
 }
+
+/// Everybody, with the auth clients that each is on; without the times, where it shows that they went and came back.
+async fn everybody(muster: &Muster) -> Vec<(v1::User, Vec<v1::UserReference>)> {
+    let mut users = muster.admin().users();
+    let request = v1::ListUsersRequest { page_size: 100, ..Default::default() };
+    let mut all = Vec::new();
+    for user in users.list_users(request).await.unwrap().into_inner().users {
+        let request = v1::GetUserRequest { name: user.name };
+        let mut found = users.get_user(request).await.unwrap().into_inner();
+        found.references.iter_mut().for_each(|reference| reference.update_time = None);
+        let user = v1::User { update_time: None, etag: String::new(), ..found.user.unwrap() };
+        all.push((user, found.references));
+    }
+    all
+}
+
+#[tokio::test]
+async fn users_go_with_their_device_and_come_back_with_it_exactly_as_they_were() {
+    let muster = registered().await;
+    for (vdom, name) in [("sales", "alice"), ("sales", "bob"), ("dmz", "alice"), ("dmz", "carol")] {
+        muster.device(A).devices().add_user(add_user(A, vdom, name)).await.unwrap();
+    }
+    let before = everybody(&muster).await;
+    assert_eq!(before.len(), 3);
+    for mode in [DeleteMode::Evict, DeleteMode::Ban, DeleteMode::Retire] {
+        deleted(&muster, mode).await;
+        assert_eq!(everybody(&muster).await, [], "{mode:?}");
+        let back = muster.admin().device_admin().undelete_device(undelete()).await.unwrap().into_inner();
+        assert_eq!(back.outcome(), Outcome::Restored);
+        assert_eq!(everybody(&muster).await, before, "{mode:?}");
+    }
+    // What is purged has no way back, and its ids go to nobody.
+    deleted(&muster, DeleteMode::Evict).await;
+    muster.admin().device_admin().purge_device(purge()).await.unwrap();
+    muster.device(A).devices().register(register(A, &["sales", "dmz"])).await.unwrap();
+    assert_eq!(everybody(&muster).await, []);
+    muster.device(A).devices().add_user(add_user(A, "sales", "alice")).await.unwrap();
+    let after = everybody(&muster).await;
+    assert!(before.iter().all(|(user, _)| user.name != after[0].0.name), "{after:?}");
+}

@@ -153,3 +153,60 @@ async fn what_is_held_stands_in_the_audit_log_and_in_the_feed() {
     assert_eq!(changes.len(), 2, "one row of the held removal, and one of the device: {changes:?}");
     assert!(changes[0].contains(r#""before":"held","after":"approved""#), "{changes:?}");
 }
+
+/// Thirty users on a device's VDOM "root", of whom a sync keeps five.
+async fn users_held(muster: &Muster) -> (Vec<v1::UserAttributes>, v1::HeldNotice) {
+    let device = muster.device(A);
+    let all: Vec<_> = (0..30).map(|number| user(&format!("user{number:02}"))).collect();
+    device.sync_users(begin(""), &all).await.unwrap();
+    let synced = device.sync_users(begin(""), &all[..5]).await.unwrap();
+    assert_eq!((synced.counts()[6], synced.summary.users), (25, 30));
+    (all, synced.summary.held_removal.unwrap())
+}
+
+fn begin(token: &str) -> v1::SyncUsersBegin {
+    v1::SyncUsersBegin { target: target(A, ""), confirm_token: token.to_owned(), ..Default::default() }
+}
+
+async fn usernames(muster: &Muster) -> Vec<String> {
+    let request = v1::ListUsersRequest { page_size: 100, ..Default::default() };
+    let users = muster.admin().users().list_users(request).await.unwrap().into_inner().users;
+    users.into_iter().map(|user| user.username).collect()
+}
+
+#[tokio::test]
+async fn an_admin_approves_that_users_go_and_exactly_those_go() {
+    let muster = Muster::start().await;
+    let (all, notice) = users_held(&muster).await;
+    let set = get(&muster, &notice.name).await;
+    assert_eq!((set.kind(), set.removals.len(), set.serial_number.as_str()), (HeldRemovalKind::Users, 25, A));
+    let mut admin = muster.admin().held_removals();
+    let only = v1::ApproveHeldRemovalRequest { validate_only: true, ..approve(&notice.name) };
+    let said = admin.approve_held_removal(only).await.unwrap().into_inner();
+    assert_eq!(
+        (usernames(&muster).await.len(), get(&muster, &notice.name).await.state()),
+        (30, HeldRemovalState::Pending)
+    );
+    // One more came meanwhile: it is not among those that go, and the plan is that of another register no longer.
+    muster.device(A).devices().add_user(add_user(A, "", "newcomer")).await.unwrap();
+    assert!(!said.plan_id.is_empty());
+    let done = admin.approve_held_removal(approve(&notice.name)).await.unwrap().into_inner();
+    assert_eq!(done.outcome(), Outcome::Updated);
+    let mut stay: Vec<_> = all[..5].iter().map(|user| user.username.clone()).collect();
+    stay.insert(0, "newcomer".to_owned());
+    let mut present = usernames(&muster).await;
+    present.sort();
+    assert_eq!(present, stay);
+    assert_eq!(get(&muster, &notice.name).await.state(), HeldRemovalState::Approved);
+}
+
+#[tokio::test]
+async fn users_whose_removal_an_admin_rejects_stay_whatever_token_comes() {
+    let muster = Muster::start().await;
+    let (all, notice) = users_held(&muster).await;
+    let done = muster.admin().held_removals().reject_held_removal(reject(&notice.name)).await.unwrap().into_inner();
+    assert_eq!(done.outcome(), Outcome::Updated);
+    let again = muster.device(A).sync_users(begin(&notice.confirm_token), &all[..5]).await.unwrap();
+    assert!(again.outcomes.contains(&"user29 refused REMOVAL_REJECTED".to_owned()), "{:?}", again.outcomes);
+    assert_eq!((again.summary.users, usernames(&muster).await.len()), (30, 30));
+}

@@ -105,6 +105,10 @@ async fn a_licence_admits_the_first_device_that_presents_it_and_no_other() {
     let again = device.register(presents(A, "FortiGate-101F", NUMBER)).await.unwrap().into_inner();
     assert_eq!(again.outcome(), Outcome::Unchanged);
     assert_eq!(license(&muster).await.serial_number, A);
+    let why = v1::ExplainRequest { name: format!("devices/{A}"), ..Default::default() };
+    let explained = muster.admin().explaining().explain(why).await.unwrap().into_inner();
+    let deciding = explained.settings.iter().find(|setting| setting.name == format!("licenses/{NUMBER}")).unwrap();
+    assert!(deciding.value.starts_with("FortiGate-101F, since "), "{}", deciding.value);
 
     let mut other = muster.device(B).devices();
     let refusal = muster.refusal(other.register(presents(B, "FortiGate-101F", NUMBER)).await).await;

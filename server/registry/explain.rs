@@ -156,6 +156,11 @@ fn device(state: &State, serial: SerialNumber, context: &Context<'_>) -> Result<
     if let Some(cluster) = device.cluster {
         finding.set("cluster", format_args!("clusters/{}", cluster.0));
     }
+    for license in state.licenses_of(serial)? {
+        let since = license.bound.map_or_else(String::new, |(_, since)| format!(", since {since}"));
+        finding.set(format!("licenses/{}", license.number), format_args!("{}{since}", license.model));
+        finding.about.push(license.id);
+    }
     if let Some(entry) = state.lobby(serial)?.filter(|entry| entry.state == LobbyState::Waiting) {
         finding.about.push(entry.id.0);
         let vdoms: Vec<String> = entry.vdoms.iter().map(ToString::to_string).collect();

@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Call;
 use super::channel::{ChannelStream, Opener};
-use super::gate::{Gate, Method, deadline, method, refused};
+use super::deadline::deadline;
+use super::gate::{Gate, Method, method, refused};
 use super::status::Failure;
 use super::user_sync::{Answers, UserSyncs};
 use super::wire::{self, options};

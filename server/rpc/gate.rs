@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use muster_proto::{Reason, SerialNumber, Timestamp};
 use rand::RngExt as _;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::call::{Call, Trace};
+use super::deadline::deadline;
 use super::limits::{Key, Limits};
 use super::methods::{Access, Audience, Extent};
 pub(super) use super::methods::{Method, method};
@@ -82,7 +83,7 @@ impl Gate {
         let message = request.into_inner();
         let result = match deadline {
             None => work(&mut call, message).await,
-            Some(deadline) => timeout(deadline, work(&mut call, message))
+            Some(deadline) => timeout_at(deadline, work(&mut call, message))
                 .await
                 .unwrap_or_else(|_| Err(Failure::new(Reason::DeadlinePassed, "the deadline of the caller passed"))),
         };
@@ -244,21 +245,4 @@ pub(super) fn refused(reason: Reason) -> Failure {
         _ => "the call came with neither a client certificate nor a token",
     };
     Failure::new(reason, message)
-}
-
-/// How long the caller is willing to wait. A little less is used, so that the answer says why before the transport cuts the call off.
-pub(super) fn deadline<M>(request: &Request<M>) -> Option<Duration> {
-    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(number.saturating_mul(3_600)),
-        "M" => Duration::from_secs(number.saturating_mul(60)),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    };
-    Some(timeout.saturating_sub(Duration::from_millis(3)))
 }

@@ -9,6 +9,7 @@ mod call;
 mod channel;
 mod clone;
 mod cluster;
+mod deadline;
 mod debug_log;
 mod device;
 mod device_admin;

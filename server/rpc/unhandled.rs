@@ -1,5 +1,5 @@
-//! Calls that fail before any service sees them: an unknown method, bytes that are no message, a message that is too large. They too get
-//! a reason, a log line and a terminal debug event.
+//! Calls that fail before any service sees them: an unknown method, bytes that are no message, a message that is too large, or
+//! that comes too late. They too get a reason, a log line and a terminal debug event.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,10 +9,12 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use muster_proto::{Reason, printable};
 use rand::RngExt as _;
+use tokio::time::timeout_at;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::deadline::Deadline;
 use super::log;
 use super::status::{Failure, OPERATION_HEADER};
 use crate::clock::Clock;
@@ -56,13 +58,24 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let deadline = Deadline::of(request.headers());
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         // Health and reflection answer for themselves.
         let uri = (!request.uri().path().starts_with("/grpc.")).then(|| request.uri().clone());
         let response = self.inner.call(request);
         let shared = self.shared.clone();
         Box::pin(async move {
-            let response = response.await?;
+            let response = match deadline.zip(uri.as_ref()) {
+                None => response.await?,
+                // Its service ends a call earlier than that; this one waits for its message yet.
+                Some((deadline, uri)) => match timeout_at(deadline.unseen(), response).await {
+                    Ok(response) => response?,
+                    Err(_) => return Ok(shared.explain(&Status::deadline_exceeded("the deadline passed"), uri.path())),
+                },
+            };
             // A status in the headers is a call that failed at once; with an operation, its service has dealt with it.
             let headers = response.headers();
             let Some(uri) = uri.filter(|_| headers.contains_key("grpc-status")) else { return Ok(response) };

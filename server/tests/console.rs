@@ -1,40 +1,28 @@
 //! The console of a box at a real pseudo-terminal against the real binary: the channel that it keeps in the background.
 
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
-use muster_client::args::Arguments;
-use muster_client::cli::{self, Exit};
+use muster_client::cli::Exit;
 use muster_proto::v1;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::stream_debug_logs_response::Kind;
 use pty_process::{Command, Pty, Size};
-use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
-use tokio::runtime::Builder;
 use tonic::Streaming;
 
 use crate::boxes::{A, Site, UPDATE};
 use crate::clients::{AdminConnection, admin};
 use crate::process::{eventually, within};
 
-/// Where the arguments of the program below are, one a line.
-const ARGUMENTS: &str = "FORTIGATE_ARGUMENTS";
 const PROMPT: &str = "FG101FTK19000001 #";
 
-/// Only tests of its own package know where a binary is, so this program is its own `fortigate`.
-#[test]
-#[ignore = "the program that the tests run at a terminal"]
-fn fortigate() {
-    let words = std::env::var(ARGUMENTS).unwrap();
-    let arguments = Arguments::try_parse_from(words.lines()).unwrap();
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    let exit = runtime.block_on(cli::run(arguments, OffsetDateTime::now_utc(), &mut rand::rng(), &mut out, &mut err));
-    runtime.shutdown_background();
-    std::process::exit(exit as i32);
+/// The stand-in: an example of this package, because only tests of its own package know where a binary is.
+fn fortigate() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    this.parent().and_then(Path::parent).unwrap().join("examples/fortigate")
 }
 
 /// A console at a terminal.
@@ -49,10 +37,8 @@ impl Terminal {
     async fn new(site: &Site) -> Self {
         let (pty, pts) = pty_process::open().unwrap();
         pty.resize(Size::new(40, 120)).unwrap();
-        let arguments = format!("fortigate\n--device\n{}\nconsole", site.dir.path().join(A).display());
-        let command = Command::new(std::env::current_exe().unwrap());
-        let command = command.args(["--ignored", "--exact", "--nocapture", "console::fortigate"]);
-        let command = command.env(ARGUMENTS, arguments).env("TERM", "xterm-256color").kill_on_drop(true);
+        let command = Command::new(fortigate()).arg("--device").arg(site.dir.path().join(A)).arg("console");
+        let command = command.env("TERM", "xterm-256color").kill_on_drop(true);
         let child = command.spawn(pts).unwrap();
         let cells = |count| NonZero::new(count).unwrap();
         let mut terminal = Self { pty, child, screen: vt100::Parser::new(cells(40), cells(120), 1_000) };

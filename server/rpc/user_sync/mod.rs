@@ -48,12 +48,13 @@ type ShutOut = Pin<Box<dyn Future<Output = Reason> + Send>>;
 
 impl UserSyncs {
     /// Begins to work a stream. `shut_out` ends with the reason for which the caller may no longer call.
-    pub(super) fn start<S>(self, mut call: Call, inbound: S, shut_out: ShutOut, deadline: Option<Duration>) -> Answers
+    pub(super) fn start<S>(self, mut call: Call, inbound: S, shut_out: ShutOut, deadline: Option<Instant>) -> Answers
     where
         S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Send + Unpin + 'static,
     {
         let (answers, receiver) = mpsc::channel(WAITING);
-        let until = Instant::now() + deadline.unwrap_or(WHOLE).min(WHOLE);
+        let longest = Instant::now() + WHOLE;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         tokio::spawn(async move {
             let mut session = Session { syncs: self, inbound, answers, shut_out, until, received: 0 };
             let result = session.work(&mut call).await;
