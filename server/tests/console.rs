@@ -22,7 +22,12 @@ const PROMPT: &str = "FG101FTK19000001 #";
 /// The stand-in: an example of this package, because only tests of its own package know where a binary is.
 fn fortigate() -> PathBuf {
     let this = std::env::current_exe().unwrap();
-    this.parent().and_then(Path::parent).unwrap().join("examples/fortigate")
+    let path = this.parent().and_then(Path::parent).unwrap().join("examples/fortigate");
+    assert!(
+        path.exists(),
+        "cargo test builds it, unless it is asked for one test program only; cargo build -p muster-server --examples does"
+    );
+    path
 }
 
 /// A console at a terminal.
