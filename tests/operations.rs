@@ -106,6 +106,15 @@ async fn a_deadline_of_the_caller_is_kept_and_the_feed_says_whether_the_change_w
 }
 
 #[tokio::test]
+async fn a_message_that_does_not_come_in_time_is_refused_with_the_reason() {
+    let muster = Muster::start().await;
+    for millis in [2, 60] {
+        let call = muster.unfinished(A, "/muster.v1.DeviceService/Register", Duration::from_millis(millis));
+        assert_eq!(Refusal::read(&within(call).await).reason, Reason::DeadlinePassed);
+    }
+}
+
+#[tokio::test]
 async fn a_caller_above_its_rate_is_told_when_to_come_back_and_harms_nobody_else() {
     let muster = Muster::start().await;
     let mut device = muster.device(A).devices();
