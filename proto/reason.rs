@@ -217,7 +217,7 @@ reasons! {
     /// The realms are promised more users than the register may have.
     QuotaOverallocated, "QUOTA_OVERALLOCATED", Ok, "lower user_quota of some realms, or raise user_quota in the settings: until then whoever adds users first has them";
     /// A setting cannot change while there are users.
-    SettingLocked, "SETTING_LOCKED", FailedPrecondition, "change fold_usernames only while the register has no users: it decides which of them are the same";
+    SettingLocked, "SETTING_LOCKED", FailedPrecondition, "change fold_usernames only while the register has no users: it decides which of them are the same; users who were deleted before return under the old value only";
     /// The auth client is deleted.
     AuthClientDeleted, "AUTH_CLIENT_DELETED", FailedPrecondition, "bring the auth client back first: with UndeleteAuthClient, or with the next sync of its device";
     /// There never was such a user.

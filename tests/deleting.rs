@@ -284,3 +284,21 @@ async fn users_go_with_their_device_and_come_back_with_it_exactly_as_they_were()
     let after = everybody(&muster).await;
     assert!(before.iter().all(|(user, _)| user.name != after[0].0.name), "{after:?}");
 }
+
+#[tokio::test]
+async fn a_user_whose_name_is_another_key_by_now_does_not_return_as_a_second_person() {
+    let muster = registered().await;
+    for name in ["Alice", "bob"] {
+        muster.device(A).devices().add_user(add_user(A, "sales", name)).await.unwrap();
+    }
+    deleted(&muster, DeleteMode::Evict).await;
+    let settings = v1::Settings { fold_usernames: Some(false), ..Default::default() };
+    let change = v1::UpdateSettingsRequest { settings: Some(settings), ..Default::default() };
+    muster.admin().settings().update_settings(change).await.unwrap();
+    let back = muster.admin().device_admin().undelete_device(undelete()).await.unwrap().into_inner();
+    let users: Vec<_> =
+        back.users.iter().map(|user| (user.username.as_str(), user.outcome(), user.reason.as_str())).collect();
+    assert_eq!(users, [("Alice", Outcome::Refused, "SETTING_LOCKED"), ("bob", Outcome::Restored, "")]);
+    let present = everybody(&muster).await;
+    assert_eq!(present.iter().map(|(user, _)| user.username.as_str()).collect::<Vec<_>>(), ["bob"]);
+}

@@ -3,7 +3,7 @@
 use muster_proto::Reason;
 use muster_proto::v1::{self, HeldRemovalKind, HeldRemovalState, Outcome};
 use muster_tests::requests::*;
-use muster_tests::{Muster, within};
+use muster_tests::{Muster, UserStream, within};
 
 fn confirming(vdoms: &[&str], token: &str) -> v1::SyncRequest {
     v1::SyncRequest { confirm_token: token.to_owned(), ..sync(A, vdoms) }
@@ -209,4 +209,22 @@ async fn users_whose_removal_an_admin_rejects_stay_whatever_token_comes() {
     let again = muster.device(A).sync_users(begin(&notice.confirm_token), &all[..5]).await.unwrap();
     assert!(again.outcomes.contains(&"user29 refused REMOVAL_REJECTED".to_owned()), "{:?}", again.outcomes);
     assert_eq!((again.summary.users, usernames(&muster).await.len()), (30, 30));
+}
+
+#[tokio::test]
+async fn a_rehearsal_of_the_whole_list_withdraws_nothing_and_the_list_itself_does() {
+    let muster = Muster::start().await;
+    let (all, notice) = users_held(&muster).await;
+    let mut digest = vec![0; 32];
+    for user in &all {
+        let one = muster_proto::user::digest(&user.username, &user.email, "", muster_proto::UserKind::Local, true);
+        digest.iter_mut().zip(one).for_each(|(byte, other)| *byte ^= other);
+    }
+    for (validate_only, state) in [(true, HeldRemovalState::Pending), (false, HeldRemovalState::Withdrawn)] {
+        let begin = v1::SyncUsersBegin { digest: digest.clone(), validate_only, ..begin("") };
+        let stream = UserStream::open(&muster.device(A), begin).await;
+        assert_eq!(stream.demand(), v1::SyncUsersDemand::InSync);
+        stream.finish().await.unwrap();
+        assert_eq!(get(&muster, &notice.name).await.state(), state);
+    }
 }

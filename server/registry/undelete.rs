@@ -207,6 +207,11 @@ fn attach_again(
         reason,
         detail,
     };
+    if attributes.username.key(state.settings().fold_usernames) != *key {
+        // Under its old key it would be a second person of the same name.
+        let detail = "fold_usernames was changed since this user was deleted".to_owned();
+        return Ok(item(Outcome::Refused, Some(Reason::SettingLocked), detail));
+    }
     let person = state.user(realm, key)?.cloned();
     state.realm(realm)?;
     let comes = person.as_ref().is_none_or(|person| person.deleted_at.is_some());

@@ -72,7 +72,8 @@ proptest! {
                     let decided = register.plan(decision).is_ok_and(|planned| planned.answer.outcome == Outcome::Updated);
                     let gone: BTreeSet<_> = before.difference(&present(&register)).cloned().collect();
                     prop_assert!(gone.is_subset(&set.names) && (decided && approve || gone.is_empty()));
-                    prop_assert!(!decided || register.now < set.until, "decided when it was over");
+                    // What was rejected does not expire: it stands as long as the device asks for it, and an admin may think again.
+                    prop_assert!(!decided || set.rejected || register.now < set.until, "decided when it was over");
                     set.rejected |= decided && !approve;
                     continue;
                 }
