@@ -135,10 +135,7 @@ impl Daemon {
             self.until_wanted().await;
             let back = match self.open().await {
                 Ok(()) => self.serve().await,
-                Err(error) => {
-                    self.tell(&format!("no channel: {error}"));
-                    self.plan.over(None, &error, &mut self.rng)
-                }
+                Err(error) => self.failed(&error),
             };
             match back {
                 Return::After(wait) => sleep(wait).await,
@@ -148,13 +145,24 @@ impl Daemon {
     }
 
     /// Waits until no other console of the box keeps the channel.
-    async fn turn(&self) -> File {
+    async fn turn(&mut self) -> File {
         loop {
-            match self.dir.hold_channel() {
+            let wait = match self.dir.hold_channel() {
                 Ok(Some(turn)) => return turn,
-                Ok(None) | Err(_) => sleep(LOOK).await,
-            }
+                Ok(None) => LOOK,
+                Err(error) => match self.failed(&CallError::Lost(error.to_string())) {
+                    Return::After(wait) => wait,
+                    Return::Never => LOOK,
+                },
+            };
+            sleep(wait).await;
         }
+    }
+
+    /// Tells that there is no channel and why, and when to try again.
+    fn failed(&mut self, error: &CallError) -> Return {
+        self.tell(&format!("no channel: {error}"));
+        self.plan.over(None, error, &mut self.rng)
     }
 
     /// Whether the box is registered, and uses the service. A box that cannot be read has no channel.

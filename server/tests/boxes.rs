@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use crate::clients::admin;
-use crate::process::{Running, server, within};
+use crate::patience::within;
+use crate::process::{Running, server};
 
 pub(crate) const A: &str = "FG101FTK19000001";
 const B: &str = "FG101FTK19000002";

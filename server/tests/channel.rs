@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::boxes::{A, Site, UPDATE};
 use crate::clients::admin;
-use crate::process::{eventually, within};
+use crate::patience::{eventually, within};
 use crate::proxy::Proxy;
 
 /// Shorter than the minute of real proxies, and longer than the heartbeats of the first test.

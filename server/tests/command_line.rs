@@ -9,7 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::clients::{admin, register, relay, relay_certificate};
-use crate::process::{Running, binary, run, server, within};
+use crate::patience::within;
+use crate::process::{Running, binary, run, server};
 
 #[tokio::test]
 async fn bad_flags_are_one_line_and_exit_code_64_and_nothing_is_made() {

@@ -17,7 +17,8 @@ use tempfile::tempdir;
 use time::OffsetDateTime;
 
 use crate::clients::admin;
-use crate::process::{Running, server, within};
+use crate::patience::within;
+use crate::process::{Running, server};
 
 async fn conformance(data: &Path, address: &str, flags: &str) -> (Exit, String) {
     let words = format!("fortigate --server https://{address} conformance --muster-data {} {flags}", data.display());

@@ -15,7 +15,7 @@ use tonic::Streaming;
 
 use crate::boxes::{A, Site, UPDATE};
 use crate::clients::{AdminConnection, admin};
-use crate::process::{eventually, within};
+use crate::patience::{eventually, within};
 
 const PROMPT: &str = "FG101FTK19000001 #";
 
@@ -154,6 +154,16 @@ async fn site() -> Site {
     site
 }
 
+/// A console that keeps the channel and shows the messages of the service, and an admin who sees the box online.
+async fn attended(site: &Site) -> (Admin, Terminal) {
+    let mut admin = Admin::new(site).await;
+    let mut terminal = Terminal::new(site).await;
+    admin.online(1).await;
+    terminal.types(&DEBUG.replace("diag", "sudo global diag")).await;
+    terminal.until(|text| text.matches(PROMPT).count() == 3).await;
+    (admin, terminal)
+}
+
 const DEBUG: &str = "diag fortitoken-cloud debug enable\rdiag debug enable\r";
 
 #[tokio::test]
@@ -188,11 +198,7 @@ async fn an_open_console_keeps_the_channel_and_the_box_syncs_when_an_admin_asks(
 #[tokio::test]
 async fn the_daemons_of_a_box_speak_while_an_admin_wants_to_hear_them() {
     let site = site().await;
-    let mut admin = Admin::new(&site).await;
-    let mut terminal = Terminal::new(&site).await;
-    admin.online(1).await;
-    terminal.types(&DEBUG.replace("diag", "sudo global diag")).await;
-    terminal.until(|text| text.matches(PROMPT).count() == 3).await;
+    let (mut admin, mut terminal) = attended(&site).await;
     admin.set_debug(-1).await;
     terminal.shows("--- the service asks for debug messages for 30m ---").await;
     terminal.types("sudo global execute fortitoken-cloud update\r").await;
@@ -215,11 +221,7 @@ async fn the_daemons_of_a_box_speak_while_an_admin_wants_to_hear_them() {
 #[tokio::test]
 async fn a_box_that_is_removed_hears_it_and_does_not_return_unasked() {
     let site = site().await;
-    let mut admin = Admin::new(&site).await;
-    let mut terminal = Terminal::new(&site).await;
-    admin.online(1).await;
-    terminal.types(&DEBUG.replace("diag", "sudo global diag")).await;
-    terminal.until(|text| text.matches(PROMPT).count() == 3).await;
+    let (mut admin, mut terminal) = attended(&site).await;
     let request = v1::DeleteDeviceRequest {
         name: format!("devices/{A}"),
         mode: v1::DeleteMode::Evict.into(),

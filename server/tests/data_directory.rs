@@ -17,7 +17,8 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use crate::clients::{AdminConnection, admin, register, relay, relay_certificate};
-use crate::process::{Running, behind, run, server, serving, within};
+use crate::patience::within;
+use crate::process::{Running, behind, run, server, serving};
 
 /// Starts a server on the data directory, and stops it.
 async fn start_once(data: &Path) {

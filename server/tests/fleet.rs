@@ -21,7 +21,8 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clients::admin;
-use crate::process::{Running, binary, server, within};
+use crate::patience::within;
+use crate::process::{Running, binary, server};
 
 /// What a fleet prints; each line is told as it comes, and waits for what the test does with it.
 struct Out {
@@ -55,12 +56,7 @@ struct Ran {
 }
 
 /// Runs a fleet of a server; what it prints comes one line after the other, and the fleet goes on when the line is dropped.
-fn start(
-    dir: &TempDir,
-    data: &Path,
-    address: SocketAddr,
-    flags: &str,
-) -> (impl Future<Output = Ran> + use<>, UnboundedReceiver<(String, std::sync::mpsc::Sender<()>)>) {
+fn start(dir: &TempDir, data: &Path, address: SocketAddr, flags: &str) -> (impl Future<Output = Ran> + use<>, Told) {
     let path = |name: &str| dir.path().join(name);
     let (json, html) = (path("report.json"), path("report.html"));
     let words = format!(
@@ -83,6 +79,26 @@ fn start(
         Ran { exit, text, report: Report::from_json(&read(&json)).unwrap(), html: read(&html) }
     };
     (ran, told)
+}
+
+/// What a fleet prints, line by line.
+type Told = UnboundedReceiver<(String, std::sync::mpsc::Sender<()>)>;
+
+/// Waits until the fleet asks for a restart of the server.
+async fn asked_to_restart(told: &mut Told) {
+    while let Some((line, _go_on)) = within(told.recv()).await {
+        if line.starts_with("Restart the server now") {
+            break;
+        }
+    }
+}
+
+/// The server at the same address, once this one has ended.
+async fn back(running: Running, data: &Path) -> Running {
+    let mut again = binary(["--data-dir"]);
+    again.arg(data).arg("--listen").arg(running.address.to_string());
+    running.ended().await;
+    Running::start(again).await
 }
 
 async fn fleet(data: &Path, address: SocketAddr, flags: &str) -> Ran {
@@ -122,16 +138,9 @@ async fn every_box_comes_back_after_kill_minus_nine() {
     let (ran, mut told) = start(&dir, data.path(), address, flags);
     let ran = tokio::spawn(ran);
     // The operator does it, when the fleet asks for it.
-    while let Some((line, _go_on)) = within(told.recv()).await {
-        if line.starts_with("Restart the server now") {
-            break;
-        }
-    }
+    asked_to_restart(&mut told).await;
     running.signal("KILL");
-    running.ended().await;
-    let mut again = binary(["--data-dir"]);
-    again.arg(data.path()).arg("--listen").arg(address.to_string());
-    let _again = Running::start(again).await;
+    let _again = back(running, data.path()).await;
     drop(told);
     let ran = within(ran).await.unwrap();
     assert_held(&ran);
@@ -152,20 +161,13 @@ async fn an_error_of_a_storm_that_is_not_retried_is_an_exit_status() {
     let address = running.address;
     let (ran, mut told) = start(&dir, data.path(), address, "--devices 20 --rate 100 --scenario storm");
     let ran = tokio::spawn(ran);
-    while let Some((line, _go_on)) = within(told.recv()).await {
-        if line.starts_with("Restart the server now") {
-            break;
-        }
-    }
+    asked_to_restart(&mut told).await;
     // A box that may not return is an error that no box retries.
     let name = "devices/FGVM01TM00000003".to_owned();
     let request = v1::DeleteDeviceRequest { name, mode: v1::DeleteMode::Ban.into(), ..Default::default() };
     DeviceAdminServiceClient::new(admin(data.path(), address)).delete_device(request).await.unwrap();
     running.signal("KILL");
-    running.ended().await;
-    let mut again = binary(["--data-dir"]);
-    again.arg(data.path()).arg("--listen").arg(address.to_string());
-    let _again = Running::start(again).await;
+    let _again = back(running, data.path()).await;
     drop(told);
     let ran = within(ran).await.unwrap();
     assert_eq!(ran.exit, Exit::Failed, "{}", ran.text);
@@ -180,14 +182,8 @@ async fn a_fleet_restarts_the_server_itself() {
     let data = tempdir().unwrap();
     let running = Running::start(server(data.path())).await;
     let (address, pid) = (running.address, running.pid());
-    let restart = tokio::spawn({
-        let mut again = binary(["--data-dir"]);
-        again.arg(data.path()).arg("--listen").arg(address.to_string());
-        async move {
-            running.ended().await;
-            Running::start(again).await
-        }
-    });
+    let path = data.path().to_owned();
+    let restart = tokio::spawn(async move { back(running, &path).await });
     // One word, because the command line of the test has no quotes.
     let script = data.path().join("restart");
     std::fs::write(&script, format!("kill -TERM {pid}\n")).unwrap();

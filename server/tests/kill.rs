@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::clients::{register, relay, relay_certificate};
-use crate::process::{Running, server, within};
+use crate::patience::within;
+use crate::process::{Running, server};
 
 /// How often the server is killed.
 const KILLS: u32 = 50;

@@ -16,6 +16,9 @@ mod console;
 mod data_directory;
 mod fleet;
 mod kill;
+#[expect(unreachable_pub, reason = "it is public in the harness of the black-box tests, which depends on this package")]
+#[path = "../../tests/harness/patience.rs"]
+mod patience;
 mod process;
 #[expect(unreachable_pub, reason = "it is public in the harness of the black-box tests, which depends on this package")]
 #[path = "../../tests/harness/proxy.rs"]

@@ -4,35 +4,14 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+
+use crate::patience::within;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_muster-server");
-/// How long anything may take before a test gives up: far longer than it takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Waits for something that must happen.
-pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("this should have happened long ago")
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    within(async {
-        loop {
-            again.tick().await;
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-        }
-    })
-    .await
-}
 
 /// The binary with these arguments.
 pub(crate) fn binary<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {

@@ -21,13 +21,12 @@ mod descriptors;
 mod follower;
 mod line;
 mod muster;
+mod patience;
 mod proxy;
 mod raw;
 mod refusal;
 pub mod requests;
 mod user_stream;
-
-use std::time::Duration;
 
 pub use bare::Bare;
 pub use caller::{Bearer, Caller, Connection};
@@ -37,28 +36,7 @@ pub use descriptors::{Descriptors, Rpc, TextField};
 pub use follower::Follower;
 pub use line::{Line, hello};
 pub use muster::{Muster, Stopped};
+pub use patience::{eventually, within};
 pub use proxy::Proxy;
 pub use refusal::Refusal;
 pub use user_stream::{UserStream, UsersSynced};
-
-/// How long anything may take before a test gives up: far longer than it takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Waits for something that must happen.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("this should have happened long ago")
-}
-
-/// Asks again and again until there is an answer.
-pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    within(async {
-        loop {
-            again.tick().await;
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-        }
-    })
-    .await
-}
