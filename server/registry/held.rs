@@ -16,8 +16,8 @@ use super::auth_client::later;
 use super::delete::{moment, remove};
 use super::users::detach;
 use super::{
-    Answer, AuthClient, Change, Context, HeldId, Item, Name, Outcome, OwnerId, Planned, Record, Refusal, State, Stop,
-    Subject, Tombstone, UserItem,
+    Answer, AuthClient, Change, ClusterId, Context, HeldId, Item, Name, Outcome, OwnerId, Planned, Record, Refusal,
+    State, Stop, Subject, Tombstone, UserItem,
 };
 
 /// How long a set waits: a long weekend, and a day to look into it.
@@ -350,7 +350,7 @@ fn remove_vdoms(
         }
     }
     // Only a device has VDOMs.
-    let Some(serial) = held.serial else { return Ok(()) };
+    let Some(serial) = speaker(state, held, owner)? else { return Ok(()) };
     if !changes.is_empty() {
         state.seal(serial, context.now)?;
     }
@@ -360,6 +360,15 @@ fn remove_vdoms(
         planned.records.extend(of_device.records);
     }
     Ok(())
+}
+
+/// The device whose list it is now: the one that asked, or the primary of the cluster that it has left since.
+fn speaker(state: &State, held: &Held, owner: OwnerId) -> Result<Option<SerialNumber>, Stop> {
+    let Some(serial) = held.serial else { return Ok(None) };
+    if state.owner(serial)? == Some(owner) {
+        return Ok(Some(serial));
+    }
+    Ok(state.cluster(ClusterId(owner.0))?.map(|cluster| cluster.primary))
 }
 
 fn remove_users(

@@ -1,6 +1,7 @@
 //! Clusters: who is in them, who speaks for them, and that no user changes whatever becomes of them.
 
 mod fence;
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 
