@@ -42,7 +42,7 @@ pub enum ConnectError {
     Tls(TlsProblem),
     /// The connection cannot be used for calls.
     #[error("the connection cannot be used: {0}")]
-    Http2(#[source] h2::Error),
+    Http2(#[source] hyper::Error),
 }
 
 fn list(attempts: &[(SocketAddr, io::Error)]) -> String {

@@ -124,7 +124,7 @@ impl Channel {
         let failed = |status| CallError::of(connection, &status);
         let opening = async {
             let mut client = Grpc::new(connection.channel.clone());
-            client.ready().await.map_err(|error| failed(Status::from_error(Box::new(error))))?;
+            client.ready().await.map_err(|error| failed(Status::from_error(error)))?;
             let path = PathAndQuery::from_static("/muster.v1.DeviceService/Channel");
             let opened = client.streaming(Request::new(requests), path, SmallCodec).await;
             let mut down = opened.map_err(failed)?.into_inner();
