@@ -12,7 +12,7 @@ pub const MAX_USERS: usize = 100_000;
 pub const MAX_BUCKETS: usize = 16_384;
 
 /// Some kinds of users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kinds(u8);
 
 impl Kinds {
@@ -23,6 +23,24 @@ impl Kinds {
     #[must_use]
     pub const fn has(self, kind: UserKind) -> bool {
         self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Whether any kind is among both.
+    #[must_use]
+    pub const fn overlap(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These kinds, each by itself.
+    pub fn each(self) -> impl Iterator<Item = UserKind> {
+        [UserKind::Local, UserKind::Remote, UserKind::Administrator].into_iter().filter(move |kind| self.has(*kind))
+    }
+
+    /// The kinds of a mask; `None` if there are none, or others.
+    #[must_use]
+    pub fn from_mask(mask: i64) -> Option<Self> {
+        let mask = u8::try_from(mask).ok()?;
+        (mask != 0 && mask & !Self::ALL.0 == 0).then_some(Self(mask))
     }
 
     /// One bit for each kind: 2 to the power of its number.

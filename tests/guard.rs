@@ -228,3 +228,37 @@ async fn a_rehearsal_of_the_whole_list_withdraws_nothing_and_the_list_itself_doe
         assert_eq!(get(&muster, &notice.name).await.state(), state);
     }
 }
+
+#[tokio::test]
+async fn lists_of_other_kinds_of_users_leave_each_others_removals_alone() {
+    let muster = Muster::start().await;
+    let device = muster.device(A);
+    let of_kind = |kind: v1::UserKind, name: &str, count: usize| -> Vec<v1::UserAttributes> {
+        let one = |number| v1::UserAttributes { kind: kind.into(), ..user(&format!("{name}{number:02}")) };
+        (0..count).map(one).collect()
+    };
+    let (local, remote) = (of_kind(v1::UserKind::Local, "local", 30), of_kind(v1::UserKind::Remote, "remote", 30));
+    device.sync_users(begin(""), &[local.clone(), remote.clone()].concat()).await.unwrap();
+    let only = |kind: v1::UserKind, token: &str| v1::SyncUsersBegin { kinds: vec![kind.into()], ..begin(token) };
+    let held = async |kind, users: &[v1::UserAttributes]| {
+        device.sync_users(only(kind, ""), users).await.unwrap().summary.held_removal.unwrap()
+    };
+    let of_local = held(v1::UserKind::Local, &local[..5]).await;
+    let of_remote = held(v1::UserKind::Remote, &remote[..5]).await;
+    let states = async || {
+        let set = async |name: &str| get(&muster, name).await;
+        (set(&of_local.name).await.state(), set(&of_remote.name).await.state())
+    };
+    assert_eq!(get(&muster, &of_remote.name).await.kinds, [v1::UserKind::Remote as i32]);
+    assert_eq!(states().await, (HeldRemovalState::Pending, HeldRemovalState::Pending));
+
+    // The box has its remote users again: that says nothing of the local ones, whose removal it confirms.
+    device.sync_users(only(v1::UserKind::Remote, ""), &remote).await.unwrap();
+    assert_eq!(states().await, (HeldRemovalState::Pending, HeldRemovalState::Withdrawn));
+    let done = device.sync_users(only(v1::UserKind::Local, &of_local.confirm_token), &local[..5]).await.unwrap();
+    assert_eq!((done.counts()[4], done.summary.users), (25, 35));
+    // A list of all kinds is about both.
+    let again = held(v1::UserKind::Remote, &remote[..5]).await;
+    device.sync_users(begin(""), &[local[..5].to_vec(), remote].concat()).await.unwrap();
+    assert_eq!(get(&muster, &again.name).await.state(), HeldRemovalState::Withdrawn);
+}

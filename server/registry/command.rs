@@ -9,6 +9,7 @@ use muster_proto::device_users::{ClientTarget, UserAddition, UserDeletion, UserT
 use muster_proto::license::{LicenseNumber, LicenseRow};
 use muster_proto::realms::{NewRealm, RealmChange};
 use muster_proto::settings::SettingsChange;
+use muster_proto::user_sync::Kinds;
 use muster_proto::web_app::NewWebApp;
 use muster_proto::{RealmRef, SerialNumber, Text, Username, VdomName};
 
@@ -53,7 +54,7 @@ pub enum Action {
     /// A sync of users begins: it goes on only if the device may come.
     BeginUserSync(UserTarget),
     /// A sync of users found that the digests are equal.
-    UsersInSync(UserTarget),
+    UsersInSync(UserTarget, Kinds),
     /// A device, or its relay, opens the channel of the device.
     Hello(Hello),
     /// A device that was banned comes back with a stream.
@@ -364,7 +365,7 @@ impl Action {
             Self::Register(registration) => Some(registration.serial),
             Self::Sync(sync) => Some(sync.serial),
             Self::Delete(deletion) => Some(deletion.serial),
-            Self::BeginUserSync(target) | Self::UsersInSync(target) => target.serial(),
+            Self::BeginUserSync(target) | Self::UsersInSync(target, _) => target.serial(),
             Self::AddUser(_) | Self::UpdateUser(_) | Self::DeleteUser(_) => {
                 self.user().map(|(target, _)| target.serial)
             }
@@ -419,7 +420,7 @@ impl Action {
     pub fn is_from_device(&self) -> bool {
         match self {
             Self::Register(_) | Self::Sync(_) | Self::Delete(_) | Self::Contact(_) | Self::Hello(_) => true,
-            Self::BeginUserSync(target) | Self::UsersInSync(target) => target.serial().is_some(),
+            Self::BeginUserSync(target) | Self::UsersInSync(target, _) => target.serial().is_some(),
             _ => self.user().is_some(),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn compare(cluster: &Cluster, epoch: i64) -> Result<(), Refusal> {
 pub(super) fn check(state: &State, action: &Action) -> Result<(), Stop> {
     match action {
         Action::Delete(deletion) => given(state, deletion.serial, deletion.epoch),
-        Action::BeginUserSync(target) | Action::UsersInSync(target) => of_target(state, *target),
+        Action::BeginUserSync(target) | Action::UsersInSync(target, _) => of_target(state, *target),
         Action::AddUser(_) | Action::UpdateUser(_) | Action::DeleteUser(_) => {
             let Some((target, _)) = action.user() else { return Ok(()) };
             of_target(state, target.into())?;

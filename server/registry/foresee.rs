@@ -73,7 +73,7 @@ impl Action {
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
             | Self::BeginUserSync(_)
-            | Self::UsersInSync(_)
+            | Self::UsersInSync(..)
             | Self::AddUser(_)
             | Self::UpdateUser(_)
             | Self::DeleteUser(_) => true,

@@ -1,13 +1,15 @@
 //! The removal guard: removals that are more than a device may ask for in one go wait for a confirmation, or for an admin (design, section 7).
 //!
-//! A [`Held`] set is what one sync would have removed. At most one stands for each list (the VDOMs of an owner, the users of an auth client):
-//! the next sync of that list finds it again if it would remove the same, and withdraws it if it would not. Nothing is removed before the device gives the
+//! A [`Held`] set is what one sync would have removed. At most one stands for each list (the VDOMs of an owner, the users of some kinds on an auth
+//! client): the next sync of that list finds it again if it would remove the same, and withdraws it if it would not, as does one of a list that
+//! overlaps; lists of other kinds do not touch each other. Nothing is removed before the device gives the
 //! token of exactly this set back, or an admin approves it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use muster_proto::user_sync::Kinds;
 use muster_proto::{Reason, SerialNumber, Timestamp, UserKey, Username, VdomName};
 use sha2::{Digest as _, Sha256};
 
@@ -30,8 +32,8 @@ const NAMED: usize = 100;
 pub enum HeldOn {
     /// The VDOMs of a device or cluster.
     Vdoms(OwnerId),
-    /// The users of one auth client.
-    Users(OwnerId, VdomName),
+    /// The users of these kinds on one auth client.
+    Users(OwnerId, VdomName, Kinds),
 }
 
 impl HeldOn {
@@ -39,7 +41,19 @@ impl HeldOn {
     #[must_use]
     pub const fn owner(self) -> OwnerId {
         match self {
-            Self::Vdoms(owner) | Self::Users(owner, _) => owner,
+            Self::Vdoms(owner) | Self::Users(owner, ..) => owner,
+        }
+    }
+
+    /// Whether anything can stand in both lists.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Vdoms(owner), Self::Vdoms(of)) => owner == of,
+            (Self::Users(owner, vdom, kinds), Self::Users(of, on, others)) => {
+                (owner, vdom) == (of, on) && kinds.overlap(others)
+            }
+            _ => false,
         }
     }
 }
@@ -182,11 +196,13 @@ pub(super) fn rule(
     let Removals { on, serial, names, beyond, token } = removals;
     let standing = state.held_on(on)?.cloned();
     let same = standing.filter(|held| *held.names == *names && !held.is_overdue(context.now));
+    let fate = |held: &Held| if held.is_overdue(context.now) { HeldState::Expired } else { HeldState::Withdrawn };
+    let replaced = state.held_over(on)?.filter(|held| same.as_ref().is_none_or(|same| same.id != held.id));
+    let replaced: Vec<_> = replaced.map(|held| (held.id, fate(held))).collect();
+    for (id, fate) in replaced {
+        decide(state, id, fate, records, context);
+    }
     let Some(held) = same else {
-        let fate = |held: &Held| if held.is_overdue(context.now) { HeldState::Expired } else { HeldState::Withdrawn };
-        if let Some((id, fate)) = state.held_on(on)?.map(|held| (held.id, fate(held))) {
-            decide(state, id, fate, records, context);
-        }
         if names.is_empty() || (!beyond && token.is_none()) {
             return Ok(Ruling::Go);
         }
@@ -208,14 +224,15 @@ pub(super) fn rule(
     }
 }
 
-/// Withdraws whatever is held of this list: it was reported in full again, or has gone.
+/// Withdraws whatever is held of this list and of those that overlap: it was reported in full again, or has gone.
 pub(super) fn withdraw(
     state: &mut State,
     on: HeldOn,
     records: &mut Vec<Record>,
     context: &Context<'_>,
 ) -> Result<(), Stop> {
-    if let Some(id) = state.held_on(on)?.map(|held| held.id) {
+    let ids: Vec<_> = state.held_over(on)?.map(|held| held.id).collect();
+    for id in ids {
         decide(state, id, HeldState::Withdrawn, records, context);
     }
     Ok(())
@@ -286,7 +303,7 @@ pub(super) fn approve(state: &mut State, id: HeldId, context: &Context<'_>) -> R
     decide(state, id, HeldState::Approved, &mut planned.records, context);
     match held.on {
         HeldOn::Vdoms(owner) => remove_vdoms(state, &held, owner, &mut planned, context)?,
-        HeldOn::Users(owner, vdom) => remove_users(state, &held, owner, vdom, &mut planned, context)?,
+        HeldOn::Users(owner, vdom, _) => remove_users(state, &held, owner, vdom, &mut planned, context)?,
     }
     Ok(planned)
 }

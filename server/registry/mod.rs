@@ -213,7 +213,7 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::UpdateUser(update) => user_calls::update(state, update, context),
         Action::DeleteUser(deletion) => user_calls::delete(state, deletion, context),
         Action::BeginUserSync(target) => user_sync::begin(state, *target),
-        Action::UsersInSync(target) => user_calls::in_sync(state, *target, context),
+        Action::UsersInSync(target, kinds) => user_calls::in_sync(state, *target, *kinds, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
         Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),

@@ -302,10 +302,15 @@ impl State {
 
     /// The removals that are held of a list and still stand.
     pub fn held_on(&self, on: HeldOn) -> Result<Option<&Held>, Stop> {
+        Ok(self.held_over(on)?.find(|held| held.on == on))
+    }
+
+    /// The removals that are held and still stand, of this list and of those that overlap.
+    pub fn held_over(&self, on: HeldOn) -> Result<impl Iterator<Item = &Held>, Stop> {
         if !self.whole.held.contains(&on.owner()) {
             return Err(Needs { held: [on.owner()].into(), ..Needs::default() }.into());
         }
-        Ok(self.held.iter().map(|(_, held)| held).find(|held| held.on == on && held.state.stands()))
+        Ok(self.held.iter().map(|(_, held)| held).filter(move |held| held.on.overlaps(on) && held.state.stands()))
     }
 
     /// The removals that are held of all lists of an owner and still stand.

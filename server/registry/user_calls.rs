@@ -2,6 +2,7 @@
 
 use muster_proto::device::DeviceInfo;
 use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserTarget, UserUpdate};
+use muster_proto::user_sync::Kinds;
 use muster_proto::{Reason, Username, VdomName};
 
 use super::contact::may_call;
@@ -237,11 +238,16 @@ pub(super) fn delete(state: &mut State, deletion: &UserDeletion, context: &Conte
 }
 
 /// A sync of users found that the digests are equal: the auth client has what it asked to remove before, and whoever called is noted.
-pub(super) fn in_sync(state: &mut State, target: UserTarget, context: &Context<'_>) -> Result<Planned, Stop> {
+pub(super) fn in_sync(
+    state: &mut State,
+    target: UserTarget,
+    kinds: Kinds,
+    context: &Context<'_>,
+) -> Result<Planned, Stop> {
     let site = site_of(state, target)?;
     let mut records = Vec::new();
     if rules_its_users(state, target)? {
-        withdraw(state, HeldOn::Users(site.owner, site.vdom), &mut records, context)?;
+        withdraw(state, HeldOn::Users(site.owner, site.vdom, kinds), &mut records, context)?;
     }
     let mut answer = Answer { status: SyncStatus::InSync, ..Answer::new(Outcome::Unchanged) };
     if let Some(client) = state.client(site.owner, site.vdom)? {

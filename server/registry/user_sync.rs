@@ -135,7 +135,7 @@ pub fn open(state: &mut State, target: UserTarget, context: &mut Context<'_>) ->
 pub fn rule(
     state: &mut State,
     site: Site,
-    target: UserTarget,
+    (target, kinds): (UserTarget, Kinds),
     names: &[Box<str>],
     token: Option<&str>,
     context: &mut Context<'_>,
@@ -147,7 +147,7 @@ pub fn rule(
         }
         let limit = state.settings().guard_users;
         let removals = Removals {
-            on: HeldOn::Users(site.owner, site.vdom),
+            on: HeldOn::Users(site.owner, site.vdom, kinds),
             serial: target.serial(),
             names: names.to_vec(),
             beyond: i64::try_from(names.len()).is_ok_and(|count| count > limit),

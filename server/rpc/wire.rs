@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_proto::user_sync::Kinds;
 use muster_proto::{SerialNumber, Timestamp, VdomName, v1};
 
 use super::wire_deleting;
@@ -224,8 +225,8 @@ pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
     use v1::{HeldRemovalKind as Kind, HeldRemovalState as State};
     let (kind, vdom) = match held.on {
         HeldOn::Vdoms(_) => (Kind::Vdoms, String::new()),
-        HeldOn::Users(_, VdomName::WEB_APP) => (Kind::Users, String::new()),
-        HeldOn::Users(_, vdom) => (Kind::Users, vdom.to_string()),
+        HeldOn::Users(_, VdomName::WEB_APP, _) => (Kind::Users, String::new()),
+        HeldOn::Users(_, vdom, _) => (Kind::Users, vdom.to_string()),
     };
     let state = match held.state {
         HeldState::Pending => State::Pending,
@@ -236,8 +237,12 @@ pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
         HeldState::Expired => State::Expired,
     };
     let web_app = match held.on {
-        HeldOn::Users(owner, VdomName::WEB_APP) => format!("webApps/{}", owner.0),
+        HeldOn::Users(owner, VdomName::WEB_APP, _) => format!("webApps/{}", owner.0),
         HeldOn::Users(..) | HeldOn::Vdoms(_) => String::new(),
+    };
+    let kinds = match held.on {
+        HeldOn::Users(.., kinds) if kinds != Kinds::ALL => kinds.each().map(|kind| kind as i32).collect(),
+        _ => Vec::new(),
     };
     v1::HeldRemoval {
         name: format!("heldRemovals/{}", held.id.0),
@@ -246,6 +251,7 @@ pub(super) fn held_removal(held: &Held) -> v1::HeldRemoval {
         serial_number: held.serial.map(|serial| serial.to_string()).unwrap_or_default(),
         vdom,
         web_app,
+        kinds,
         removals: held.names.iter().map(ToString::to_string).collect(),
         state: state.into(),
         requested_by: held.by.to_string(),

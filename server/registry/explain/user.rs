@@ -1,5 +1,6 @@
 //! How a user stands on an auth client, and how a person does.
 
+use muster_proto::user_sync::Kinds;
 use muster_proto::v1::ExplainVerdict as Verdict;
 use muster_proto::{Reason, UserKey, Username};
 
@@ -57,8 +58,8 @@ pub(super) fn user(state: &State, place: &Place, username: &Username, context: &
 }
 
 fn on_client(state: &State, client: &AuthClient, username: &Username, key: &UserKey) -> Result<Finding, Stop> {
-    let held = state.held_on(HeldOn::Users(client.owner, client.vdom))?;
-    let Some(held) = held.filter(|held| held.names.iter().any(|name| **name == *key.as_str())) else {
+    let mut held = state.held_over(HeldOn::Users(client.owner, client.vdom, Kinds::ALL))?;
+    let Some(held) = held.find(|held| held.names.iter().any(|name| **name == *key.as_str())) else {
         let message = format!("user {username} is on {}", named(client.vdom));
         return Ok(Finding::new(Verdict::Present, None, message));
     };

@@ -76,7 +76,7 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
             // Nothing is left to be done: the next one may begin as soon as the caller hears of it.
             drop(run);
             self.send(Down::Opened(opened)).await?;
-            return self.settled(call, target, begin.validate_only).await;
+            return self.settled(call, &sync, begin.validate_only).await;
         }
         self.send(Down::Opened(opened)).await?;
         let users = self.receive().await?;
@@ -87,9 +87,9 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
     }
 
     /// The digests are equal: the writer notes who called, and ends the operation.
-    async fn settled(&mut self, call: &mut Call, target: UserTarget, validate_only: bool) -> Result<(), Ended> {
-        let answer =
-            call.submit(&self.syncs.writer, Action::UsersInSync(target), Options { validate_only, plan: None }).await?;
+    async fn settled(&mut self, call: &mut Call, sync: &UserSync, validate_only: bool) -> Result<(), Ended> {
+        let in_sync = Action::UsersInSync(sync.target, sync.kinds);
+        let answer = call.submit(&self.syncs.writer, in_sync, Options { validate_only, plan: None }).await?;
         let (users, digest) = match &answer.after {
             After::AuthClient(client) => (client.users, client.users_digest),
             _ => (0, [0; 32]),

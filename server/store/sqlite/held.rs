@@ -1,5 +1,6 @@
 //! Held removals.
 
+use muster_proto::user_sync::Kinds;
 use muster_proto::{SerialNumber, VdomName};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -23,14 +24,15 @@ impl Entity for Held {
         "updated_at",
         "expires_at",
         "deleted_at",
+        "kinds",
     ];
     const CONFLICT: &'static str = " ON CONFLICT (id) DO UPDATE SET state = excluded.state, decided_by = excluded.decided_by, \
         updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
 
     fn bind<'q>(&'q self, query: SqliteQuery<'q>) -> SqliteQuery<'q> {
-        let vdom = match &self.on {
-            HeldOn::Vdoms(_) => "",
-            HeldOn::Users(_, vdom) => vdom.as_str(),
+        let (vdom, kinds) = match &self.on {
+            HeldOn::Vdoms(_) => ("", Kinds::ALL),
+            HeldOn::Users(_, vdom, kinds) => (vdom.as_str(), *kinds),
         };
         query
             .bind(self.id.0)
@@ -46,14 +48,16 @@ impl Entity for Held {
             .bind(self.updated_at.micros())
             .bind(self.expires_at().micros())
             .bind((!self.state.stands()).then_some(self.updated_at.micros()))
+            .bind(kinds.mask())
     }
 
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
         let owner = OwnerId(row.try_get(1)?);
+        let kinds = || number(row, 12, "held", "kinds", Kinds::from_mask);
         let on = match row.try_get::<&str, _>(2)? {
             "" => HeldOn::Vdoms(owner),
-            vdom if vdom == VdomName::WEB_APP.as_str() => HeldOn::Users(owner, VdomName::WEB_APP),
-            _ => HeldOn::Users(owner, parse::<VdomName>(row, 2, "held", "vdom")?),
+            vdom if vdom == VdomName::WEB_APP.as_str() => HeldOn::Users(owner, VdomName::WEB_APP, kinds()?),
+            _ => HeldOn::Users(owner, parse::<VdomName>(row, 2, "held", "vdom")?, kinds()?),
         };
         let serial = match row.try_get::<Option<&str>, _>(3)? {
             None => None,

@@ -20,6 +20,7 @@ const LANDED: &[(&str, &str)] = &[
     ("0070_admin_tokens", "9f538b892bf34a869989e03a7d1c632e4117a42ff7539c556e9376ebb84be65b"),
     ("0071_lobby", "93a791374d9d5a55fb92caeab10e05c7a913120b55ffc7cd8df7c83692f23a75"),
     ("0090_web_apps", "053e8edea9a90b78b5a93e9e2cb85bdfb3748bf8b421d49cd04b176a71fc40db"),
+    ("0092_held_kinds", "07f48739722a4c2f4fa151242ff47fd135ba743111951e0b318b595bec74db3c"),
 ];
 
 #[test]

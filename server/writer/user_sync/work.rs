@@ -94,9 +94,9 @@ impl Work<'_> {
         let listed = or_refused!(self.listed());
         let missing = if is_new { Vec::new() } else { self.missing(site, &listed).await? };
         let names: Vec<Box<str>> = missing.iter().map(|(key, _)| key.as_str().into()).collect();
-        let token = self.job.sync.confirm_token.clone();
+        let (token, list) = (self.job.sync.confirm_token.clone(), (target, self.job.sync.kinds));
         let ruled = self
-            .attempt(|state, context| user_sync::rule(state, site, target, &names, token.as_deref(), context))
+            .attempt(|state, context| user_sync::rule(state, site, list, &names, token.as_deref(), context))
             .await?;
         let (stays, mut records) = or_refused!(ruled);
         records.extend(arrived.records.iter().cloned());

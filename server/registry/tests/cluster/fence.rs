@@ -2,6 +2,7 @@
 
 use muster_proto::Username;
 use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
+use muster_proto::user_sync::Kinds;
 
 use super::*;
 
@@ -30,7 +31,7 @@ fn writes(serial: &str, epoch: Option<i64>) -> Vec<Action> {
         Action::UpdateUser(update),
         Action::DeleteUser(UserDeletion { target: target.into(), username }),
         Action::BeginUserSync(target.into()),
-        Action::UsersInSync(target.into()),
+        Action::UsersInSync(target.into(), Kinds::ALL),
         deletion(Target::Vdom(vdom("a"))),
         deletion(Target::WholeDevice),
     ]
