@@ -1,4 +1,5 @@
-//! What ends by itself: what was deleted is purged when its retention time has ended, and removals that nobody decided on expire.
+//! What ends by itself: what was deleted is purged when its retention time has ended, removals that nobody decided on expire, and
+//! those that were decided are forgotten after the retention time.
 //!
 //! Each is a command like any other: it goes through the writer, stands in the audit log and shows in the debug feed.
 
@@ -67,12 +68,14 @@ pub async fn sweep(writer: &Writer, store: &dyn Reading, clock: &dyn Clock) -> R
     loop {
         let now = clock.now();
         let overdue = store.overdue(now, STEP).await?;
-        let expire = overdue.into_iter().map(|held| Action::ExpireHeld { id: held.id, serial: held.serial });
+        let expire = overdue.into_iter().map(|held| {
+            let method = if held.state.stands() { "Expire" } else { "Purge" };
+            (method, Action::ExpireHeld { id: held.id, serial: held.serial })
+        });
         let purgeable = store.purgeable(now, STEP).await?;
-        let purge = purgeable.into_iter().map(|(serial, owner)| Action::Purge { serial, owner });
+        let purge = purgeable.into_iter().map(|(serial, owner)| ("Purge", Action::Purge { serial, owner }));
         let mut pending = Vec::new();
-        for action in expire.chain(purge) {
-            let method = if matches!(action, Action::Purge { .. }) { "Purge" } else { "Expire" };
+        for (method, action) in expire.chain(purge) {
             let operation = Operation {
                 id: OperationId::new(now, rand::rng().random()),
                 at: now,

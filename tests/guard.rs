@@ -3,7 +3,7 @@
 use muster_proto::Reason;
 use muster_proto::v1::{self, HeldRemovalKind, HeldRemovalState, Outcome};
 use muster_tests::requests::*;
-use muster_tests::{Muster, UserStream, within};
+use muster_tests::{Muster, UserStream, eventually, within};
 
 fn confirming(vdoms: &[&str], token: &str) -> v1::SyncRequest {
     v1::SyncRequest { confirm_token: token.to_owned(), ..sync(A, vdoms) }
@@ -261,4 +261,38 @@ async fn lists_of_other_kinds_of_users_leave_each_others_removals_alone() {
     let again = held(v1::UserKind::Remote, &remote[..5]).await;
     device.sync_users(begin(""), &[local[..5].to_vec(), remote].concat()).await.unwrap();
     assert_eq!(get(&muster, &again.name).await.state(), HeldRemovalState::Withdrawn);
+}
+
+#[tokio::test]
+async fn what_nobody_decides_expires_by_itself_and_is_forgotten_after_the_retention_time() {
+    let muster = Muster::start().await;
+    let (all, notice) = users_held(&muster).await;
+    let stopped = muster.stop().await;
+    let six_days =
+        "UPDATE held SET created_at = created_at - 6 * 86400000000, expires_at = expires_at - 6 * 86400000000";
+    stopped.database().execute(six_days).await;
+    let muster = stopped.start().await;
+    let state = async || Some(get(&muster, &notice.name).await).filter(|set| set.state() == HeldRemovalState::Expired);
+    let expired = eventually(state).await;
+    assert_eq!((expired.decided_by.as_str(), usernames(&muster).await.len()), ("server:sweep", 30));
+    let refusal = muster.admin().held_removals().approve_held_removal(approve(&notice.name)).await;
+    assert_eq!(muster.refusal(refusal).await.reason, Reason::HeldRemovalClosed);
+    let late = muster.device(A).sync_users(begin(&notice.confirm_token), &all[..5]).await.unwrap();
+    assert!(late.outcomes.contains(&"user29 held CONFIRM_TOKEN_MISMATCH".to_owned()), "{:?}", late.outcomes);
+    assert_ne!(late.summary.held_removal.unwrap().name, notice.name);
+
+    // The settings say thirty days, and the one that is pending is not old.
+    let stopped = muster.stop().await;
+    let a_month =
+        "UPDATE held SET updated_at = updated_at - 31 * 86400000000, deleted_at = deleted_at - 31 * 86400000000";
+    stopped.database().execute(a_month).await;
+    let muster = stopped.start().await;
+    eventually(async || (list(&muster, true).await.len() == 1).then_some(())).await;
+    let request = v1::GetHeldRemovalRequest { name: notice.name.clone() };
+    let refusal = muster.admin().held_removals().get_held_removal(request).await;
+    assert_eq!(muster.refusal(refusal).await.reason, Reason::HeldRemovalUnknown);
+    let audit = muster.database().audit().await;
+    let last = audit.iter().rev().find(|row| row.method == "Purge").unwrap();
+    assert!(last.changes.contains(r#""before":"expired","after":"purged""#), "{}", last.changes);
+    assert_eq!(usernames(&muster).await.len(), 30);
 }

@@ -68,7 +68,7 @@ pub enum Action {
         /// Whether they are to be done.
         approve: bool,
     },
-    /// The time of removals that are held has passed.
+    /// The time of removals that are held has passed, or the retention time of those that no longer stand.
     ExpireHeld {
         /// The held removals.
         id: HeldId,

@@ -318,12 +318,17 @@ pub(super) fn reject(state: &mut State, id: HeldId, context: &Context<'_>) -> Re
     Ok(planned)
 }
 
-/// Ends what nobody decided in time.
+/// Ends what nobody decided in time, and forgets what was over for the retention time.
 pub(super) fn expire(state: &mut State, id: HeldId, context: &Context<'_>) -> Result<Planned, Stop> {
     let mut planned = Planned::unchanged(Answer::new(Outcome::Unchanged));
-    if state.held(id)?.is_some_and(|held| held.is_overdue(context.now)) {
+    let Some(held) = state.held(id)? else { return Ok(planned) };
+    if held.is_overdue(context.now) {
         planned.answer.outcome = Outcome::Updated;
         decide(state, id, HeldState::Expired, &mut planned.records, context);
+    } else if !held.state.stands() && state.settings().retention_end(held.updated_at) <= context.now {
+        planned.answer.outcome = Outcome::Removed;
+        note(&mut planned.records, id, vec![Change::state(Subject::Itself, held.state.as_str(), "purged")]);
+        state.held.remove(&id);
     }
     Ok(planned)
 }

@@ -194,7 +194,7 @@ pub trait Reading: Send + Sync + std::fmt::Debug {
     /// One page of held removals, with one row more if there is a next page; and how many there are in all.
     async fn list_held(&self, query: &Query) -> Result<(Vec<Held>, i64), StoreError>;
 
-    /// Some of the held removals whose time has passed.
+    /// Some of the held removals whose time has passed, and of those that ended before the retention time.
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError>;
 
     /// The digest of the users of an auth client that are of these kinds, as a whole and in so many buckets.

@@ -34,7 +34,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::{AuditRow, Seen, StoreError, Writing};
-use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Needs, State, User, UserRef, WebApp};
+use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Held, Needs, State, User, UserRef, WebApp};
 use read::SqliteReading;
 use recent::{Memory, Recent};
 use text::{MAX_ROWS, Shape, Writes, list, pad, round, values};
@@ -116,6 +116,7 @@ pub struct SqliteWriting {
 /// Everything that changed in the state.
 fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<'_>]) -> Writes<'q> {
     writes.remove::<UserRef>(state.user_refs.removed().map(|row| row.id.0));
+    writes.remove::<Held>(state.held.removed().map(|row| row.id.0));
     writes.remove::<User>(state.users.removed().map(|row| row.id.0));
     writes.remove::<AuthClient>(state.auth_clients.removed().map(|row| row.id.0));
     writes.remove::<WebApp>(state.web_apps.removed().map(|row| row.id.0));

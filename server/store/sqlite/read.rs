@@ -248,10 +248,12 @@ impl Reading for SqliteReading {
     }
 
     async fn overdue(&self, now: Timestamp, most: u32) -> Result<Vec<Held>, StoreError> {
-        // Those that stand are few, whatever their number in the past.
+        // Those that stand are few, whatever their number in the past; for those that do not there is an index.
+        let columns = Held::columns();
         let text = format!(
-            "SELECT {} FROM held WHERE deleted_at IS NULL AND state = 1 AND expires_at <= ? ORDER BY id LIMIT ?",
-            Held::columns()
+            "SELECT {columns} FROM held WHERE deleted_at IS NULL AND state = 1 AND expires_at <= ?1 \
+             UNION ALL SELECT {columns} FROM held WHERE \
+             deleted_at <= (SELECT ?1 - retention_days * 86400000000 FROM settings) ORDER BY id LIMIT ?2"
         );
         let rows = sqlx::query(AssertSqlSafe(text)).bind(now.micros()).bind(most).fetch_all(&self.pool).await?;
         rows.iter().map(Held::read).collect()
