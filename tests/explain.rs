@@ -5,6 +5,8 @@ use muster_proto::v1::{self, AdminRole, AuditChange, DeleteMode, ExplainVerdict}
 use muster_tests::requests::*;
 use muster_tests::{Caller, Muster};
 
+use crate::web_apps::{add, calls, create, delete, service};
+
 async fn explain(caller: &Caller, name: &str, username: &str) -> v1::ExplainResponse {
     let request = v1::ExplainRequest { name: name.to_owned(), username: username.to_owned() };
     let answer = caller.explaining().explain(request).await.unwrap().into_inner();
@@ -274,4 +276,36 @@ async fn the_audit_log_is_listed_by_device_vdom_user_operation_caller_method_and
         v1::ListAuditEntriesRequest { since_time: until_time, until_time: since_time, ..Default::default() };
     let refusal = muster.refusal(admin.audit().list_audit_entries(backwards).await).await;
     assert_eq!(refusal.fields, ["until_time"]);
+}
+
+#[tokio::test]
+async fn a_web_app_and_its_users_are_explained_and_have_a_history() {
+    let muster = Muster::start().await;
+    let admin = muster.admin();
+    let (app, secret) = create(&admin, "shop").await;
+    let mut shop = calls(&muster, &app, &secret).devices();
+    shop.add_user(add("", "alice")).await.unwrap();
+    set(&admin, v1::Settings { user_quota: Some(1), ..Default::default() }).await;
+    let refusal = muster.refusal(shop.add_user(add("", "bob")).await).await;
+    assert_eq!(refusal.reason, Reason::UserQuotaExceeded);
+
+    let request = v1::ListAuthClientsRequest::default();
+    let clients = admin.auth_clients().list_auth_clients(request).await.unwrap().into_inner().auth_clients;
+    let [client] = &clients[..] else { panic!("{clients:?}") };
+    let answer = explain(&admin, &client.name, "").await;
+    assert_eq!((answer.verdict(), answer.message.as_str()), (ExplainVerdict::Present, "the Web app is in use"));
+    let answer = explain(&admin, &client.name, "alice").await;
+    assert_eq!(answer.verdict(), ExplainVerdict::Present);
+    assert!(answer.steps.iter().any(|step| step.what == "user alice on the Web app: state is active"), "{answer:?}");
+    let answer = explain(&admin, &client.name, "bob").await;
+    assert_eq!((answer.verdict(), answer.reason.as_str()), (ExplainVerdict::Refused, "USER_QUOTA_EXCEEDED"));
+    assert!(answer.steps.iter().any(|step| step.operation_id == refusal.operation && !step.audited), "{answer:?}");
+
+    let request = v1::GetHistoryRequest { name: client.name.clone(), ..Default::default() };
+    let past = admin.explaining().get_history(request).await.unwrap().into_inner().after.unwrap();
+    assert_eq!((past.users, past.usernames), (1, vec!["alice".to_owned()]));
+    service(&admin).delete_web_app(delete(&app)).await.unwrap();
+    let answer = explain(&admin, &client.name, "alice").await;
+    assert_ne!(answer.verdict(), ExplainVerdict::Present);
+    assert!(setting(&explain(&admin, &client.name, "").await, "tombstone").starts_with("evict by admin:first at "));
 }

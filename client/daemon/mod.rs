@@ -146,10 +146,17 @@ impl Daemon {
 
     /// Waits until no other console of the box keeps the channel.
     async fn turn(&mut self) -> File {
+        let mut waits = false;
         loop {
             let wait = match self.dir.hold_channel() {
                 Ok(Some(turn)) => return turn,
-                Ok(None) => LOOK,
+                Ok(None) => {
+                    if !waits {
+                        self.tell("another console of this box keeps the channel, this one takes over when it ends");
+                        waits = true;
+                    }
+                    LOOK
+                }
                 Err(error) => match self.failed(&CallError::Lost(error.to_string())) {
                     Return::After(wait) => wait,
                     Return::Never => LOOK,

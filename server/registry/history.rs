@@ -74,8 +74,8 @@ const DEFAULT_REALM: &str = "default";
 /// devices that ever reported it, in the order of their ids.
 #[derive(Clone, Debug)]
 pub struct Folding {
-    /// The id of the auth client.
-    client: i64,
+    /// The ids of the auth client, and of the Web app that it is.
+    own: Vec<i64>,
     vdom: VdomName,
     /// What is earlier is of others.
     created_at: Timestamp,
@@ -93,8 +93,9 @@ impl Folding {
     /// That of an auth client, before anything happened.
     #[must_use]
     pub fn of(client: &AuthClient) -> Self {
+        let web_app = client.vdom == VdomName::WEB_APP;
         Self {
-            client: client.id.0,
+            own: [client.id.0].into_iter().chain(web_app.then_some(client.owner.0)).collect(),
             vdom: client.vdom,
             created_at: client.created_at,
             owner: String::new(),
@@ -116,7 +117,7 @@ impl Folding {
         if entry.at < self.created_at {
             return false;
         }
-        let is_own = entry.about == self.client;
+        let is_own = self.own.contains(&entry.about);
         let mut concerned = false;
         for change in &entry.changes {
             let is_about_it = match &change.vdom {

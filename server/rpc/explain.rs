@@ -15,7 +15,7 @@ use super::gate::{Gate, Method, method};
 use super::status::Failure;
 use crate::feed::{DebugEvent, Feed};
 use crate::registry::{
-    Action, After, Entry, Explained, Finding, Folding, NamedUser, Options, Past, Place, UserId, differences,
+    Action, After, Entry, Explained, Finding, Folding, NamedUser, Options, Past, Place, UserId, WebAppId, differences,
 };
 use crate::store::{AuthClientRow, Reading, Story};
 use crate::writer::Writer;
@@ -42,6 +42,7 @@ pub(super) struct Explain {
 /// What the steps are about.
 struct Scope {
     serial: Option<SerialNumber>,
+    web_app: Option<WebAppId>,
     client: Option<i64>,
     vdom: Option<VdomName>,
     user: Option<String>,
@@ -87,7 +88,7 @@ impl ExplainService for Explain {
 impl Explain {
     /// What is meant, and where to look for its steps.
     async fn find(&self, call: &Call, subject: Subject) -> Result<(Explained, Scope), Failure> {
-        let nothing = Scope { serial: None, client: None, vdom: None, user: None, seen: None };
+        let nothing = Scope { serial: None, web_app: None, client: None, vdom: None, user: None, seen: None };
         Ok(match subject {
             Subject::Device(serial) => (
                 Explained::Device(serial),
@@ -137,7 +138,9 @@ impl Explain {
             (None, AuthClientName::Vdom(serial, vdom)) => (Place { owner: None, serial: Some(serial), vdom }, None),
             (None, AuthClientName::Id(_)) => return Err(unknown()),
         };
-        Ok((place, Scope { serial: place.serial, client, vdom: Some(place.vdom), user: None, seen: None }))
+        let web_app = place.owner.filter(|_| place.vdom == VdomName::WEB_APP).map(|owner| WebAppId(owner.0));
+        let vdom = Some(place.vdom);
+        Ok((place, Scope { serial: place.serial, web_app, client, vdom, user: None, seen: None }))
     }
 
     /// The finding with what led to it: from the audit log, and what the debug feed still has of calls that were refused.
@@ -157,13 +160,11 @@ impl Explain {
         let earlier_steps = total - i64::try_from(entries.len()).unwrap_or(total);
         let mut steps: Vec<(Timestamp, v1::ExplainStep)> =
             entries.iter().filter_map(|entry| Some((entry.at, audited(entry, scope)?))).collect();
-        if let Some(serial) = scope.serial {
-            let may_see =
-                |event: &DebugEvent| call.sees_everything() || event.realm_id.is_some_and(|realm| call.may_see(realm));
-            let wanted = |event: &DebugEvent| is_step(event, serial, scope) && may_see(event);
-            let events = self.feed.recall(wanted, MAX_STEPS as usize);
-            steps.extend(events.iter().map(|event| (event.time, recorded(event))));
-        }
+        let may_see =
+            |event: &DebugEvent| call.sees_everything() || event.realm_id.is_some_and(|realm| call.may_see(realm));
+        let wanted = |event: &DebugEvent| is_step(event, scope) && may_see(event);
+        let events = self.feed.recall(wanted, MAX_STEPS as usize);
+        steps.extend(events.iter().map(|event| (event.time, recorded(event))));
         steps.sort_by_key(|(at, _)| *at);
         Ok(v1::ExplainResponse {
             verdict: verdict.into(),
@@ -302,6 +303,8 @@ fn audited(entry: &Entry, scope: &Scope) -> Option<v1::ExplainStep> {
         .iter()
         .map(|change| {
             let whose = match (&change.vdom, &change.user) {
+                (Some(vdom), Some(user)) if vdom == VdomName::WEB_APP.as_str() => format!("user {user} on the Web app"),
+                (Some(vdom), None) if vdom == VdomName::WEB_APP.as_str() => "the Web app".to_owned(),
                 (Some(vdom), Some(user)) => format!("user {user} on VDOM {vdom}"),
                 (Some(vdom), None) => format!("VDOM {vdom}"),
                 (None, Some(user)) => format!("user {user}"),
@@ -335,8 +338,10 @@ fn audited(entry: &Entry, scope: &Scope) -> Option<v1::ExplainStep> {
 }
 
 /// Whether an event says why something was not done to what is explained.
-fn is_step(event: &DebugEvent, serial: SerialNumber, scope: &Scope) -> bool {
-    if event.serial != Some(serial) || event.reason.is_none() {
+fn is_step(event: &DebugEvent, scope: &Scope) -> bool {
+    let is_of_device = event.serial.is_some() && event.serial == scope.serial;
+    let is_of_web_app = event.web_app.is_some() && event.web_app == scope.web_app;
+    if !(is_of_device || is_of_web_app) || event.reason.is_none() {
         return false;
     }
     match (&scope.user, event.vdom, scope.vdom) {

@@ -1,15 +1,18 @@
 //! The console of a box at a real pseudo-terminal against the real binary: the channel that it keeps in the background.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::LazyLock;
 
+use escargot::CargoBuild;
 use muster_client::cli::Exit;
 use muster_proto::v1;
 use muster_proto::v1::debug_log_service_client::DebugLogServiceClient;
 use muster_proto::v1::device_admin_service_client::DeviceAdminServiceClient;
 use muster_proto::v1::stream_debug_logs_response::Kind;
 use pty_process::{Command, Pty, Size};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 use tonic::Streaming;
 
@@ -19,16 +22,12 @@ use crate::patience::{eventually, within};
 
 const PROMPT: &str = "FG101FTK19000001 #";
 
-/// The stand-in: an example of this package, because only tests of its own package know where a binary is.
-fn fortigate() -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let path = this.parent().and_then(Path::parent).unwrap().join("examples/fortigate");
-    assert!(
-        path.exists(),
-        "cargo test builds it, unless it is asked for one test program only; cargo build -p muster-server --examples does"
-    );
-    path
-}
+/// The stand-in: an example of this package, because a binary of another one would be built with other features. A run of single tests builds no
+/// examples, and the one of before would be tested.
+static FORTIGATE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let example = CargoBuild::new().package("muster-server").example("fortigate").current_release();
+    example.run().unwrap().path().to_owned()
+});
 
 /// A console at a terminal.
 struct Terminal {
@@ -42,7 +41,7 @@ impl Terminal {
     async fn new(site: &Site) -> Self {
         let (pty, pts) = pty_process::open().unwrap();
         pty.resize(Size::new(40, 120)).unwrap();
-        let command = Command::new(fortigate()).arg("--device").arg(site.dir.path().join(A)).arg("console");
+        let command = Command::new(&*FORTIGATE).arg("--device").arg(site.dir.path().join(A)).arg("console");
         let command = command.env("TERM", "xterm-256color").kill_on_drop(true);
         let child = command.spawn(pts).unwrap();
         let cells = |count| NonZero::new(count).unwrap();
@@ -257,4 +256,21 @@ async fn two_consoles_of_a_box_share_one_channel_and_the_other_takes_over() {
     first.exit().await;
     let after = admin.online(2).await;
     assert_eq!(after.since_time, before.since_time, "it was online all the time");
+}
+
+#[tokio::test]
+async fn a_channel_that_another_console_keeps_is_waited_for_aloud() {
+    let site = site().await;
+    let mut admin = Admin::new(&site).await;
+    let console = Terminal::new(&site).await;
+    admin.online(1).await;
+    let mut waiting = tokio::process::Command::new(&*FORTIGATE);
+    waiting.arg("--device").arg(site.dir.path().join(A)).arg("channel").stdout(Stdio::piped()).kill_on_drop(true);
+    let mut waiting = waiting.spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stdout.take().unwrap()).lines();
+    let said = within(lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(said, "--- another console of this box keeps the channel, this one takes over when it ends ---");
+    console.exit().await;
+    let said = within(lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(said, "--- channel 2 is open: the box is in sync ---");
 }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_proto::device_users::ClientTarget;
+use muster_proto::user_sync::Kinds;
 use proptest::prelude::*;
 
 use super::*;
+use crate::registry::user_sync::rule;
 
 const VDOMS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -125,6 +128,75 @@ proptest! {
                 sets.push(Set { id: notice.id, token: notice.token, names: missing, until, rejected: false });
             }
             last = list;
+        }
+    }
+}
+
+/// How many users may go at once, for the test below.
+const FEW: usize = 2;
+
+proptest! {
+    #[test]
+    fn no_list_of_users_removes_more_than_the_limit_unless_exactly_that_was_confirmed_in_time(
+        steps in prop::collection::vec(step(), 1..24),
+    ) {
+        let mut register = Register::with("a");
+        register.settings(|settings| settings.guard_users = 2);
+        let client = register.client("a").clone();
+        let site = Site { owner: client.owner, vdom: client.vdom, client: client.id, realm: client.realm };
+        let target = ClientTarget { serial: serial(), vdom: client.vdom, epoch: None };
+        let (mut sets, mut last) = (Vec::<Set>::new(), Vec::new());
+        for step in steps {
+            let (missing, token) = match step {
+                Step::Sync(missing, token) => (missing, token),
+                Step::Confirm => (last.clone(), Token::Last),
+                Step::Decide(nth, approve) => {
+                    let Some(set) = sets.get_mut(nth) else { continue };
+                    let decision = Action::DecideHeld { id: set.id, serial: Some(serial()), approve };
+                    let decided = register.plan(decision).is_ok_and(|planned| planned.answer.outcome == Outcome::Updated);
+                    prop_assert!(!decided || set.rejected || register.now < set.until, "decided when it was over");
+                    set.rejected |= decided && !approve;
+                    continue;
+                }
+                Step::Wait(days) => {
+                    register.now += days * 24 * 60 * 60;
+                    continue;
+                }
+            };
+            let token = match token {
+                Token::None => None,
+                Token::Last => sets.last().map(|set| set.token.clone()),
+                Token::Any(nth) => Some(sets.get(nth).map_or("0000", |set| set.token.as_str()).to_owned()),
+            };
+            let names: Vec<Box<str>> = missing.iter().map(|name| (*name).into()).collect();
+            register.now += 1;
+            let now = Timestamp::from_micros(register.now * 1_000_000);
+            let list = (target.into(), Kinds::ALL);
+            let (stays, _) = loop {
+                let (reach, next_id) = (&register.reach, &mut register.next_id);
+                let mut context = Context { now, next_id, caller: "test", reach, address: None, proof: None };
+                match rule(&mut register.state, site, list, &names, token.as_deref(), &mut context) {
+                    Ok(ruled) => break ruled,
+                    Err(Stop::Missing(needs)) => nothing_else(&mut register.state, *needs),
+                    Err(Stop::Refused(refusal)) => panic!("{refusal:?}"),
+                }
+            };
+            let wanted: BTreeSet<String> = missing.iter().map(|name| (*name).to_owned()).collect();
+            let confirmed = token.is_some_and(|token| sets.iter().any(|set| {
+                set.token == token && set.names == wanted && register.now < set.until && !set.rejected
+            }));
+            match stays {
+                None => prop_assert!(missing.len() <= FEW || confirmed, "{missing:?} may go"),
+                Some((_, _, notice)) => {
+                    // What is held has a way to be confirmed.
+                    let notice = notice.expect("a notice");
+                    if sets.iter().all(|set| set.id != notice.id) {
+                        let until = notice.expires_at.micros() / 1_000_000;
+                        sets.push(Set { id: notice.id, token: notice.token, names: wanted, until, rejected: false });
+                    }
+                }
+            }
+            last = missing;
         }
     }
 }
