@@ -216,9 +216,9 @@ fn decide(state: &mut State, action: &Action, context: &mut Context<'_>) -> Resu
         Action::UsersInSync(target, kinds) => user_calls::in_sync(state, *target, *kinds, context),
         Action::Hello(hello) => channel::hello(state, hello, context),
         Action::Contact(serial) => contact::contact(state, *serial),
-        Action::DecideHeld { id, approve: true, .. } => held::approve(state, *id, context),
-        Action::DecideHeld { id, approve: false, .. } => held::reject(state, *id, context),
-        Action::ExpireHeld { id, .. } => held::expire(state, *id, context),
+        Action::DecideHeld { id, approve: true, .. } => held::decision::approve(state, *id, context),
+        Action::DecideHeld { id, approve: false, .. } => held::decision::reject(state, *id, context),
+        Action::ExpireHeld { id, .. } => held::decision::expire(state, *id, context),
         Action::DeleteAuthClient { serial, vdom, etag, verdict } => {
             delete::auth_client(state, *serial, *vdom, etag.as_deref(), verdict, context)
         }
