@@ -21,6 +21,7 @@ pub use user_sync::{Count, Counts, Spooled, UserSyncJob, UsersSynced};
 
 use crate::operation::OperationId;
 use crate::registry::{Answer, Command, Proof, Reach, Refusal, WebAppId};
+use crate::spool::SpoolReader;
 
 /// How many commands may wait.
 const QUEUE: usize = 4_096;
@@ -60,13 +61,13 @@ struct Submission {
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
-    user_syncs: mpsc::Sender<UserSyncJob>,
+    user_syncs: mpsc::Sender<(UserSyncJob, SpoolReader)>,
 }
 
 /// The other ends of the queues.
 struct Queued {
     submissions: mpsc::Receiver<Submission>,
-    user_syncs: mpsc::Receiver<UserSyncJob>,
+    user_syncs: mpsc::Receiver<(UserSyncJob, SpoolReader)>,
 }
 
 /// Both ends of the queues.
@@ -93,9 +94,9 @@ impl Writer {
         }
     }
 
-    /// Hands a sync of users in. The caller leaves all of its debug events.
-    pub fn sync_users(&self, job: UserSyncJob) -> Result<(), Refusal> {
-        self.user_syncs.try_send(job).map_err(|error| match error {
+    /// Hands a sync of users in, with its list of [`Spooled`]. The caller leaves all of its debug events.
+    pub fn sync_users(&self, job: UserSyncJob, users: SpoolReader) -> Result<(), Refusal> {
+        self.user_syncs.try_send((job, users)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Refusal::new(Reason::QueueFull, format!("{USER_SYNCS} syncs of users are waiting already"))
             }

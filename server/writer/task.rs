@@ -16,6 +16,7 @@ use crate::feed::Feed;
 use crate::identity::revocations::{Identity, Revocations};
 use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
+use crate::spool::SpoolReader;
 use crate::store::{Seen, StoreError, Writing};
 
 /// How many commands one commit takes at most: bounds its size and how long its first caller waits. Measured: with 256
@@ -29,7 +30,7 @@ const MAX_FLUSH: usize = 4_096;
 /// The task that owns the writing half of the store.
 pub struct WriterTask {
     submissions: mpsc::Receiver<Submission>,
-    user_syncs: mpsc::Receiver<UserSyncJob>,
+    user_syncs: mpsc::Receiver<(UserSyncJob, SpoolReader)>,
     store: Box<dyn Writing>,
     feed: Feed,
     clock: Arc<dyn Clock>,
@@ -113,10 +114,10 @@ impl WriterTask {
     }
 
     /// Works a sync of users off.
-    async fn sync_users(&mut self, mut job: UserSyncJob) {
+    async fn sync_users(&mut self, (job, users): (UserSyncJob, SpoolReader)) {
         let now = self.clock.now();
         let began = Instant::now();
-        let result = match user_sync::run(&mut *self.store, &mut job, self.next_id, now).await {
+        let result = match user_sync::run(&mut *self.store, (&job, users), self.next_id, now).await {
             Ok(worked) => {
                 self.next_id = worked.next_id;
                 if let Some(device) = worked.device.filter(|_| worked.result.is_ok()) {

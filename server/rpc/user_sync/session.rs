@@ -138,8 +138,8 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
         let (progress, mut processed) = watch::channel(0);
         let gone = CancellationToken::new();
         let operation = call.operation().clone();
-        let job = UserSyncJob { operation, sync, buckets, options, users, progress, gone: gone.clone(), reply };
-        self.syncs.writer.sync_users(job)?;
+        let job = UserSyncJob { operation, sync, buckets, options, progress, gone: gone.clone(), reply };
+        self.syncs.writer.sync_users(job, users)?;
         let (mut told, mut shut_out) = (0, None);
         loop {
             // The writer has the last word on whether it was done, also when the caller goes away meanwhile.

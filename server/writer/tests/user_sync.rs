@@ -54,8 +54,8 @@ impl Bench {
         let (reply, result) = oneshot::channel();
         let (progress, _) = watch::channel(0);
         let users = spool.into_reader().unwrap();
-        let job = UserSyncJob { operation, sync, buckets: None, options, users, progress, gone: gone.clone(), reply };
-        self.writer.sync_users(job).unwrap();
+        let job = UserSyncJob { operation, sync, buckets: None, options, progress, gone: gone.clone(), reply };
+        self.writer.sync_users(job, users).unwrap();
         if let Some(task) = self.task.take() {
             tokio::spawn(task.run());
         }

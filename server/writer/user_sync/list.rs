@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 
 use muster_proto::{UserAttributes, UserKey, printable, v1};
 
-use super::Spooled;
+use super::{PART, Spooled};
 use crate::registry::user_sync::{Entry, Listed, SyncItem};
+use crate::spool::SpoolReader;
 
 /// How many characters of a name are said if it cannot be taken.
 const SHOWN: usize = 80;
@@ -39,8 +41,27 @@ impl Names {
     }
 }
 
+/// The users of the list, part by part.
+pub(super) struct Parts {
+    users: SpoolReader,
+    names: Names,
+    fold: bool,
+}
+
+impl Parts {
+    pub(super) fn new(users: SpoolReader, fold: bool) -> Self {
+        Self { users, names: Names::new(fold), fold }
+    }
+
+    /// The next users, as the rules take them; none behind the last.
+    pub(super) fn next(&mut self) -> io::Result<Vec<Entry>> {
+        let spooled: Vec<Spooled> = self.users.take(PART)?;
+        Ok(spooled.iter().map(|user| entry(user, &mut self.names, self.fold)).collect())
+    }
+}
+
 /// A user of the list, as the rules take it.
-pub(super) fn entry(Spooled { user, digest }: &Spooled, names: &mut Names, fold: bool) -> Entry {
+fn entry(Spooled { user, digest }: &Spooled, names: &mut Names, fold: bool) -> Entry {
     match UserAttributes::parse(user) {
         Ok(attributes) => {
             let again = !names.insert(attributes.username.as_str());

@@ -17,6 +17,9 @@ use crate::registry::user_sync::SyncItem;
 use crate::registry::{Notice, Options, Outcome, Planned, Refusal};
 use crate::spool::SpoolReader;
 
+/// How many users are worked off at once.
+const PART: usize = 1_024;
+
 /// One user as it waits in the spool.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Spooled {
@@ -28,7 +31,7 @@ pub struct Spooled {
     pub digest: Vec<u8>,
 }
 
-/// A sync whose list is complete.
+/// A sync whose list is complete, and waits in a spool.
 #[derive(Debug)]
 pub struct UserSyncJob {
     /// Whose work it is.
@@ -39,8 +42,6 @@ pub struct UserSyncJob {
     pub buckets: Option<Vec<bool>>,
     /// How it is asked.
     pub options: Options,
-    /// The users.
-    pub users: SpoolReader,
     /// How many of them are worked off.
     pub progress: watch::Sender<i64>,
     /// Cancelled when the caller goes away: nothing is done then.

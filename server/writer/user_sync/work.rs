@@ -6,16 +6,13 @@ use muster_proto::user_sync::{UserSync, bucket_of};
 use muster_proto::{Reason, Timestamp, UserKey, Username};
 use sha2::{Digest as _, Sha256};
 
-use super::list::{Names, entry, outcome};
-use super::{Counts, Spooled, UserSyncJob, UsersSynced};
+use super::list::{Names, Parts, outcome};
+use super::{Counts, PART, Spooled, UserSyncJob, UsersSynced};
 use crate::registry::user_sync::{self, Done, Entry, SyncItem};
 use crate::registry::{Context, DeviceId, Needs, Notice, Outcome, Record, Refusal, Site, State, Stop, Table, name_of};
-use crate::spool::SpoolWriter;
+use crate::spool::{SpoolReader, SpoolWriter};
 use crate::store::{AuditRow, StoreError, Writing};
 use crate::writer::batch::MAX_LOADS;
-
-/// How many users are worked off at once.
-const PART: usize = 1_024;
 
 /// What became of a job, for the writer.
 pub(in crate::writer) struct Worked {
@@ -28,7 +25,7 @@ pub(in crate::writer) struct Worked {
 /// Works a job off. Nothing of it is kept if this fails, or if the result is a refusal.
 pub(in crate::writer) async fn run(
     store: &mut dyn Writing,
-    job: &mut UserSyncJob,
+    (job, users): (&UserSyncJob, SpoolReader),
     next_id: i64,
     now: Timestamp,
 ) -> Result<Worked, StoreError> {
@@ -45,7 +42,7 @@ pub(in crate::writer) async fn run(
         outcomes: SpoolWriter::default(),
         plan: hashes.then(Sha256::new),
     };
-    let result = work.all().await;
+    let result = work.all(users).await;
     let Work { store, state, staged, job, .. } = &mut work;
     let keep = matches!(result, Ok(Ok(_))) && *staged && !job.options.validate_only;
     match &result {
@@ -62,7 +59,7 @@ pub(in crate::writer) async fn run(
 
 struct Work<'a> {
     store: &'a mut dyn Writing,
-    job: &'a mut UserSyncJob,
+    job: &'a UserSyncJob,
     now: Timestamp,
     next_id: i64,
     state: State,
@@ -86,13 +83,18 @@ macro_rules! or_refused {
 }
 
 impl Work<'_> {
-    async fn all(&mut self) -> Worth<UsersSynced> {
+    async fn all(&mut self, mut users: SpoolReader) -> Worth<UsersSynced> {
         let target = self.job.sync.target;
         let (site, arrived) =
             or_refused!(self.attempt(|state, context| user_sync::open(state, target, context)).await?);
         let is_new = self.state.whole.client_users.contains(&site.client);
-        let listed = or_refused!(self.listed());
-        let missing = if is_new { Vec::new() } else { self.missing(site, &listed).await? };
+        // On an auth client that was just made nothing can be missing.
+        let missing = if is_new {
+            Vec::new()
+        } else {
+            let listed = or_refused!(self.listed(&mut users));
+            self.missing(site, &listed).await?
+        };
         let names: Vec<Box<str>> = missing.iter().map(|(key, _)| key.as_str().into()).collect();
         let (token, list) = (self.job.sync.confirm_token.clone(), (target, self.job.sync.kinds));
         let ruled = self
@@ -104,7 +106,7 @@ impl Work<'_> {
             self.stage(&records).await?;
         }
         or_refused!(self.remove(site, &missing, stays.as_ref()).await?);
-        or_refused!(self.put(site, is_new).await?);
+        or_refused!(self.put(site, is_new, users).await?);
         let plan = self.plan.take().map(|hasher| plan_id(hasher, &self.job.sync));
         if self.job.options.plan.is_some() && self.job.options.plan != plan {
             let message = "what the plan depends on has changed since, or it is a plan of something else";
@@ -144,9 +146,8 @@ impl Work<'_> {
     }
 
     /// The names of the list, as far as it takes to know them again.
-    fn listed(&mut self) -> Result<Names, Refusal> {
+    fn listed(&self, users: &mut SpoolReader) -> Result<Names, Refusal> {
         let mut names = Names::new(self.state.settings().fold_usernames);
-        let users = &mut self.job.users;
         while let Some(user) = users.read::<Spooled>().map_err(|error| spool(&error))? {
             names.insert(&user.user.username);
         }
@@ -193,26 +194,25 @@ impl Work<'_> {
         Ok(Ok(()))
     }
 
-    async fn put(&mut self, site: Site, is_new: bool) -> Worth<()> {
-        let fold = self.state.settings().fold_usernames;
-        let mut names = Names::new(fold);
+    async fn put(&mut self, site: Site, is_new: bool, users: SpoolReader) -> Worth<()> {
+        let mut parts = Parts::new(users, self.state.settings().fold_usernames);
+        let mut entries = or_refused!(parts.next().map_err(|error| spool(&error)));
         let mut processed = 0;
-        loop {
-            let spooled: Vec<Spooled> = or_refused!(self.job.users.take(PART).map_err(|error| spool(&error)));
-            if spooled.is_empty() {
-                return Ok(Ok(()));
-            }
-            processed += i64::try_from(spooled.len()).unwrap_or(i64::MAX);
-            let entries: Vec<Entry> = spooled.iter().map(|user| entry(user, &mut names, fold)).collect();
+        while !entries.is_empty() {
+            processed += i64::try_from(entries.len()).unwrap_or(i64::MAX);
             self.load_part(site, &entries, is_new).await?;
             let (target, kinds) = (self.job.sync.target, self.job.sync.kinds);
             let done = or_refused!(
                 self.attempt(|state, context| user_sync::put_all(state, site, target, &entries, kinds, context))
                     .await?
             );
-            or_refused!(self.finish(site, done).await?);
+            // While the database takes this part in, the next one is read.
+            let (finished, next) = tokio::join!(self.finish(site, done), async { parts.next() });
+            or_refused!(finished?);
             self.job.progress.send_replace(processed);
+            entries = or_refused!(next.map_err(|error| spool(&error)));
         }
+        Ok(Ok(()))
     }
 
     /// Loads what a part will look up: the references, then the persons behind those that are not there.
