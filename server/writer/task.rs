@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use super::batch::RealmNames;
 use super::{Queued, Submission, UserSyncJob, Writer, batch, notes, queue, user_sync};
 use crate::clock::Clock;
-use crate::feed::Feed;
+use crate::feed::{DebugEvent, Feed};
 use crate::identity::revocations::{Identity, Revocations};
 use crate::presence::Presence;
 use crate::registry::{DeviceId, Refusal};
@@ -37,6 +37,8 @@ pub struct WriterTask {
     next_id: i64,
     /// When devices last called, not yet written.
     seen: HashMap<DeviceId, Seen>,
+    /// The debug events of a batch. Its room is kept: a few hundred kilobytes that come and go cost more than what is in them.
+    events: Vec<DebugEvent>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
     /// Where banned devices are announced.
@@ -72,6 +74,7 @@ impl WriterTask {
                 clock,
                 next_id,
                 seen: HashMap::new(),
+                events: Vec::new(),
                 healthy,
                 revocations,
                 presence: None,
@@ -188,7 +191,7 @@ impl WriterTask {
     }
 
     /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.
-    fn still_wanted(&self, batch: &mut Vec<Submission>) -> Vec<Submission> {
+    fn still_wanted(&mut self, batch: &mut Vec<Submission>) -> Vec<Submission> {
         let (wanted, abandoned): (Vec<_>, Vec<_>) =
             batch.drain(..).partition(|submission| !submission.reply.is_closed());
         if !abandoned.is_empty() {
@@ -199,20 +202,19 @@ impl WriterTask {
     }
 
     fn answer(
-        &self,
+        &mut self,
         batch: Vec<Submission>,
         results: impl Iterator<Item = Result<crate::registry::Planned, Refusal>>,
         realms: &RealmNames,
         now: Timestamp,
     ) {
-        let mut events = Vec::with_capacity(batch.len() * 4);
         for (submission, result) in batch.into_iter().zip(results) {
-            notes::events(&mut events, &submission.operation, &submission.command, &result, realms, now);
+            notes::events(&mut self.events, &submission.operation, &submission.command, &result, realms, now);
             // A caller that is gone by now finds the change done when it asks again.
             let answer = result.and_then(|planned| planned.refused.map_or(Ok(planned.answer), Err));
             let _ = submission.reply.send(answer);
         }
-        self.feed.record_all(events);
+        self.feed.record_all(self.events.drain(..));
     }
 
     /// What callers are told of a failure, whose cause is for the operator alone.
