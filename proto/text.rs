@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-/// Printable text of at most 64 characters, possibly empty: safe for a terminal as it is.
+/// Printable text of at most 64 characters, possibly empty: safe for a terminal as it is. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Text(Box<str>);
+pub struct Text(Arc<str>);
 
 /// Text that is too long, or that a terminal would act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,10 +7,11 @@ use sha2::{Digest as _, Sha256};
 
 /// The name of a virtual domain: 1 to 31 characters of A-Z, a-z, 0-9, '-', '_' and '.', case-sensitive (31 is the limit with
 /// `long-vdom-name`; domain sheet, section 1.5), or the pseudo-VDOM of administrators.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VdomName {
-    length: u8,
+    // Filled up with zeros, which are in no name: so names order as their texts do.
     bytes: [u8; VdomName::MAX_LENGTH],
+    length: u8,
 }
 
 /// Text that is not the name of a VDOM.
@@ -49,14 +50,18 @@ impl VdomName {
             reason = "a literal of at most 31 characters: split_at_mut saw to it"
         )]
         let length = text.len() as u8;
-        Self { length, bytes }
+        Self { bytes, length }
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Always ASCII, by construction.
-        self.bytes.get(..usize::from(self.length)).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     /// Whether this is a pseudo-VDOM, which no list of VDOMs contains and none removes.
@@ -98,18 +103,6 @@ impl fmt::Debug for VdomName {
     }
 }
 
-impl Ord for VdomName {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-impl PartialOrd for VdomName {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// The digest of a device: SHA-256 over model, hostname, firmware and the names of its active VDOMs, in ascending byte order and without
 /// pseudo-VDOMs; each text followed by one zero byte (`SyncRequest.digest`). `vdoms` may come in any order; duplicates count once.
 #[must_use]
@@ -117,12 +110,13 @@ pub fn digest(info: [&str; 3], vdoms: impl IntoIterator<Item = VdomName>) -> [u8
     let mut names: Vec<VdomName> = vdoms.into_iter().filter(|name| !name.is_pseudo()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut hasher = Sha256::new();
-    for text in info.into_iter().chain(names.iter().map(VdomName::as_str)) {
-        hasher.update(text);
-        hasher.update([0]);
+    // In one piece: hashed piece by piece, it takes twice as long.
+    let mut texts = Vec::with_capacity(256);
+    for text in info.map(str::as_bytes).into_iter().chain(names.iter().map(VdomName::as_bytes)) {
+        texts.extend_from_slice(text);
+        texts.push(0);
     }
-    hasher.finalize().into()
+    Sha256::digest(texts).into()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub struct WriterTask {
     next_id: i64,
     /// When devices last called, not yet written.
     seen: HashMap<DeviceId, Seen>,
-    /// The debug events of a batch. Its room is kept: a few hundred kilobytes that come and go cost more than what is in them.
+    /// The debug events of a batch. The room is kept: a few hundred kilobytes that come and go cost more than what is in them.
     events: Vec<DebugEvent>,
     /// Whether the store could be used when it last was.
     healthy: watch::Sender<bool>,
@@ -140,7 +140,8 @@ impl WriterTask {
 
     /// Gives a batch to the store, in halves if the database refuses it, and answers every command of it.
     async fn process(&mut self, batch: &mut Vec<Submission>) {
-        let mut parts = vec![self.still_wanted(batch)];
+        self.turn_away(batch);
+        let mut parts = vec![std::mem::take(batch)];
         while let Some(mut part) = parts.pop() {
             if part.is_empty() {
                 continue;
@@ -168,7 +169,9 @@ impl WriterTask {
                             .iter()
                             .for_each(|(operation, device)| presence.tell_removed(*operation, device));
                     }
-                    self.answer(part, applied.results.into_iter(), &applied.realms, now);
+                    self.answer(&mut part, applied.results.into_iter(), &applied.realms, now);
+                    // Its room takes in the next one.
+                    *batch = part;
                 }
                 Err(StoreError::Refused(_) | StoreError::Inconsistent { .. }) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -178,7 +181,7 @@ impl WriterTask {
                 Err(failure) => {
                     let refusal = self.failed(&failure);
                     let results = vec![Err(refusal); part.len()];
-                    self.answer(part, results.into_iter(), &RealmNames::new(), now);
+                    self.answer(&mut part, results.into_iter(), &RealmNames::new(), now);
                 }
             }
         }
@@ -190,25 +193,23 @@ impl WriterTask {
         self.revocations.settle(changes.filter(|(identity, out)| *out != self.revocations.is_revoked(identity)));
     }
 
-    /// The commands whose callers still wait. The others are not begun, and leave their terminal event now.
-    fn still_wanted(&mut self, batch: &mut Vec<Submission>) -> Vec<Submission> {
-        let (wanted, abandoned): (Vec<_>, Vec<_>) =
-            batch.drain(..).partition(|submission| !submission.reply.is_closed());
+    /// Takes out the commands whose callers wait no more. They are not begun, and leave their terminal event now.
+    fn turn_away(&mut self, batch: &mut Vec<Submission>) {
+        let mut abandoned: Vec<_> = batch.extract_if(.., |submission| submission.reply.is_closed()).collect();
         if !abandoned.is_empty() {
             let results = vec![Err(notes::abandoned()); abandoned.len()];
-            self.answer(abandoned, results.into_iter(), &RealmNames::new(), self.clock.now());
+            self.answer(&mut abandoned, results.into_iter(), &RealmNames::new(), self.clock.now());
         }
-        wanted
     }
 
     fn answer(
         &mut self,
-        batch: Vec<Submission>,
+        batch: &mut Vec<Submission>,
         results: impl Iterator<Item = Result<crate::registry::Planned, Refusal>>,
         realms: &RealmNames,
         now: Timestamp,
     ) {
-        for (submission, result) in batch.into_iter().zip(results) {
+        for (submission, result) in batch.drain(..).zip(results) {
             notes::events(&mut self.events, &submission.operation, &submission.command, &result, realms, now);
             // A caller that is gone by now finds the change done when it asks again.
             let answer = result.and_then(|planned| planned.refused.map_or(Ok(planned.answer), Err));

@@ -153,7 +153,7 @@ impl SqliteWriting {
             match self.recent.recall(serial) {
                 Memory::New => state.devices.load(*serial, None),
                 Memory::Faded => faded.push(*serial),
-                Memory::Fresh(device) => state.devices.load(*serial, Some(*device)),
+                Memory::Fresh(device) => state.devices.load(*serial, Some(device.clone())),
             }
         }
         if faded.is_empty() {

@@ -29,13 +29,13 @@ pub(super) struct Recent {
 }
 
 /// What is remembered of a device.
-pub(super) enum Memory {
+pub(super) enum Memory<'a> {
     /// It was never registered.
     New,
     /// It is in the database, and must be read.
     Faded,
     /// It is in the database, as it is here.
-    Fresh(Box<Device>),
+    Fresh(&'a Device),
 }
 
 impl Recent {
@@ -53,9 +53,9 @@ impl Recent {
     }
 
     /// What is remembered of a device.
-    pub(super) fn recall(&mut self, serial: &SerialNumber) -> Memory {
+    pub(super) fn recall(&mut self, serial: &SerialNumber) -> Memory<'_> {
         match self.devices.get(serial) {
-            Some(device) => Memory::Fresh(Box::new(device.clone())),
+            Some(device) => Memory::Fresh(device),
             None if self.known.contains(serial) => Memory::Faded,
             None => Memory::New,
         }
