@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_proto::Reason;
 use muster_proto::v1::stream_debug_logs_response::Kind;
-use muster_proto::v1::{self, ClosingReason, Outcome, StreamDebugLogsRequest};
+use muster_proto::v1::{self, ClosingReason, Outcome, StreamDebugLogsRequest, SyncStatus};
 use muster_tests::requests::*;
 use muster_tests::{Caller, Database, Muster, Refusal, eventually, within};
 use prost::Message as _;
@@ -64,6 +64,26 @@ async fn health_follows_the_store() {
     eventually(async || (health(&admin, "").await.unwrap() == ServingStatus::Serving).then_some(())).await;
     let answer = device.devices().register(register(A, &["sales"])).await.unwrap().into_inner();
     assert_eq!(items(&answer.vdoms), ["root unchanged", "sales created"]);
+}
+
+#[tokio::test]
+async fn a_sync_that_changes_nothing_does_not_wait_for_the_database() {
+    let muster = Muster::start().await;
+    let mut device = muster.device(A).devices();
+    let digest = device.register(register(A, &["sales"])).await.unwrap().into_inner().digest;
+    let locked = muster.database().lock().await;
+    // It holds up whoever comes after it in the queue.
+    let mut other = muster.device(B).devices();
+    let changing = tokio::spawn(async move { other.register(register(B, &[])).await });
+    for _ in 0..20 {
+        let answer = device.sync(sync(A, &["sales", "root"])).await.unwrap().into_inner();
+        assert_eq!((answer.outcome(), items(&answer.vdoms).len()), (Outcome::Unchanged, 2));
+        let by_digest = v1::SyncRequest { digest: digest.clone(), full_list: None, ..sync(A, &[]) };
+        assert_eq!(device.sync(by_digest).await.unwrap().into_inner().status(), SyncStatus::InSync);
+    }
+    assert!(!changing.is_finished());
+    Database::unlock(locked).await;
+    changing.await.unwrap().unwrap();
 }
 
 #[tokio::test]

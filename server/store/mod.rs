@@ -1,8 +1,10 @@
 //! What the register keeps, and the only rooms that know SQL.
 //!
-//! The [`Writer`](crate::writer) owns the one [`Writing`] half; everybody may share the [`Reading`] half.
+//! The [`Writer`](crate::writer) owns the one [`Writing`] half; everybody may share the [`Reading`] half, and what is [`Recalling`].
 
 mod sqlite;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use muster_proto::RealmRef;
@@ -64,6 +66,9 @@ pub trait Writing: Send {
     /// Ends a batch: writes what changed in the state in one commit that survives a power cut, or nothing of it.
     async fn apply(&mut self, state: &State, audit: &[AuditRow<'_>], next_id: i64) -> Result<(), StoreError>;
 
+    /// What this half remembers of what it committed.
+    fn recalling(&self) -> Arc<dyn Recalling>;
+
     /// Opens a transaction for a change that is too long to be planned as one: everything up to [`Writing::commit`] or [`Writing::rollback`]
     /// becomes one commit, or nothing.
     async fn begin(&mut self) -> Result<(), StoreError>;
@@ -105,6 +110,13 @@ pub trait Writing: Send {
 
     /// Keeps the hash of a new admin token, and revokes all others of that name.
     async fn replace_admin_token(&mut self, name: &str, hash: [u8; 32], now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// What the writing half remembers of what it committed last. It never waits for the database.
+pub trait Recalling: Send + Sync + std::fmt::Debug {
+    /// Puts into the state what the rules read of a device that reports nothing new: the device, the settings, and that nothing is held
+    /// of its lists. False if that is not so, or not remembered.
+    fn recall(&self, serial: SerialNumber, state: &mut State) -> bool;
 }
 
 /// The half of a store that only reads.

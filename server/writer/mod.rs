@@ -1,16 +1,21 @@
 //! Shares commits: commands queue up while one commit is under way, and the next commit takes them all.
 //!
+//! A report that changes nothing is answered at a glance, from what was committed last, and never queues up.
+//!
 //! A batch gives exactly what its commands would give one by one: each is planned on what the ones before it left. What the rules refuse
 //! fails alone. If the database refuses a batch, the batch is tried again in halves, so that a poison command fails alone too.
 
 mod batch;
+mod glance;
 mod notes;
+mod seen;
 mod task;
 mod user_sync;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use glance::Glance;
 use muster_proto::{Reason, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,6 +65,7 @@ struct Submission {
 /// Where commands are handed in. Cheap to clone; the task ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Writer {
+    glance: Arc<Glance>,
     queue: mpsc::Sender<Submission>,
     user_syncs: mpsc::Sender<(UserSyncJob, SpoolReader)>,
 }
@@ -71,22 +77,34 @@ struct Queued {
 }
 
 /// Both ends of the queues.
-fn queue() -> (Writer, Queued) {
+fn queue(glance: Glance) -> (Writer, Queued) {
     let (queue, submissions) = mpsc::channel(QUEUE);
     let (syncs, user_syncs) = mpsc::channel(USER_SYNCS);
-    (Writer { queue, user_syncs: syncs }, Queued { submissions, user_syncs })
+    (Writer { glance: Arc::new(glance), queue, user_syncs: syncs }, Queued { submissions, user_syncs })
 }
 
 /// What the caller waits for.
 #[derive(Debug)]
-pub struct Pending(oneshot::Receiver<Result<Answer, Refusal>>);
+pub enum Pending {
+    /// Nothing: the command changes nothing.
+    Settled(Box<Answer>),
+    /// The answer of the writer.
+    Queued(oneshot::Receiver<Result<Answer, Refusal>>),
+}
 
 impl Writer {
     /// Hands a command in. From here on the writer leaves the terminal debug event of the operation, whatever becomes of it.
     pub fn submit(&self, operation: Operation, command: Command) -> Result<Pending, Refusal> {
+        match self.glance.answer(&operation, &command) {
+            Some(answer) => Ok(Pending::Settled(Box::new(answer))),
+            None => self.enqueue(operation, command),
+        }
+    }
+
+    fn enqueue(&self, operation: Operation, command: Command) -> Result<Pending, Refusal> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Submission { operation, command, reply }) {
-            Ok(()) => Ok(Pending(answer)),
+            Ok(()) => Ok(Pending::Queued(answer)),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 Err(Refusal::new(Reason::QueueFull, format!("{QUEUE} changes are waiting already")))
             }
@@ -108,7 +126,10 @@ impl Writer {
 impl Pending {
     /// The answer, once the change is on disk.
     pub async fn answer(self) -> Result<Answer, Refusal> {
-        self.0.await.unwrap_or_else(|_| Err(stopped()))
+        match self {
+            Self::Settled(answer) => Ok(*answer),
+            Self::Queued(answer) => answer.await.unwrap_or_else(|_| Err(stopped())),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The task that takes batches from the queue and gives them to the store.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +9,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, error, info, warn};
 
 use super::batch::RealmNames;
+use super::glance::Glance;
+use super::seen::Sightings;
 use super::{Queued, Submission, UserSyncJob, Writer, batch, notes, queue, user_sync};
 use crate::clock::Clock;
 use crate::feed::{DebugEvent, Feed};
 use crate::identity::revocations::{Identity, Revocations};
 use crate::presence::Presence;
-use crate::registry::{DeviceId, Refusal};
+use crate::registry::Refusal;
 use crate::spool::SpoolReader;
-use crate::store::{Seen, StoreError, Writing};
+use crate::store::{StoreError, Writing};
 
 /// How many commands one commit takes at most: bounds its size and how long its first caller waits. Measured: with 256
 /// calls in flight, neither larger ones nor waiting for more commands is faster.
@@ -35,8 +36,8 @@ pub struct WriterTask {
     feed: Feed,
     clock: Arc<dyn Clock>,
     next_id: i64,
-    /// When devices last called, not yet written.
-    seen: HashMap<DeviceId, Seen>,
+    /// When devices last called.
+    seen: Sightings,
     /// The debug events of a batch. The room is kept: a few hundred kilobytes that come and go cost more than what is in them.
     events: Vec<DebugEvent>,
     /// Whether the store could be used when it last was.
@@ -63,7 +64,13 @@ impl WriterTask {
         revocations: Revocations,
     ) -> Result<(Writer, Self), StoreError> {
         let next_id = store.next_id().await?;
-        let (writer, Queued { submissions, user_syncs }) = queue();
+        let seen = Sightings::default();
+        let (writer, Queued { submissions, user_syncs }) = queue(Glance {
+            recalling: store.recalling(),
+            seen: seen.clone(),
+            feed: feed.clone(),
+            clock: Arc::clone(&clock),
+        });
         Ok((
             writer,
             Self {
@@ -73,7 +80,7 @@ impl WriterTask {
                 feed,
                 clock,
                 next_id,
-                seen: HashMap::new(),
+                seen,
                 events: Vec::new(),
                 healthy,
                 revocations,
@@ -123,8 +130,8 @@ impl WriterTask {
         let result = match user_sync::run(&mut *self.store, (&job, users), self.next_id, now).await {
             Ok(worked) => {
                 self.next_id = worked.next_id;
-                if let Some(device) = worked.device.filter(|_| worked.result.is_ok()) {
-                    self.seen.entry(device).or_insert(Seen { at: now, refused: 0 }).at = now;
+                if worked.result.is_ok() {
+                    self.seen.note(worked.device.map(|device| (device, false)), now);
                 }
                 if worked.wrote {
                     self.report_health(true);
@@ -151,11 +158,7 @@ impl WriterTask {
             match batch::run(&mut *self.store, &part, self.next_id, now).await {
                 Ok(applied) => {
                     self.next_id = applied.next_id;
-                    for (device, refused) in applied.seen {
-                        let seen = self.seen.entry(device).or_insert(Seen { at: now, refused: 0 });
-                        seen.at = now;
-                        seen.refused += i64::from(refused);
-                    }
+                    self.seen.note(applied.seen, now);
                     // A batch that only read says nothing of a full disk.
                     if applied.wrote {
                         self.report_health(true);
@@ -257,18 +260,14 @@ impl WriterTask {
     }
 
     async fn flush(&mut self, most: usize) {
-        let seen: Vec<_> = self.seen.iter().take(most).map(|(device, seen)| (*device, *seen)).collect();
+        let seen = self.seen.take(most);
         if seen.is_empty() {
             return;
         }
-        match self.store.touch(&seen).await {
-            Ok(()) => {
-                for (device, _) in seen {
-                    self.seen.remove(&device);
-                }
-            }
-            // They are kept, and written with the next flush.
-            Err(failure) => warn!(error = %failure, "could not note when devices last called"),
+        if let Err(failure) = self.store.touch(&seen).await {
+            warn!(error = %failure, "could not note when devices last called");
+            // They are written with the next flush.
+            self.seen.put_back(seen);
         }
     }
 }

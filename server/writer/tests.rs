@@ -1,5 +1,6 @@
 //! The writer, over a real database file.
 
+mod glance;
 mod realms;
 mod user_sync;
 
@@ -7,11 +8,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use futures_util::StreamExt as _;
+use muster_proto::channel::{Features, Hello};
 use muster_proto::debug_log::{FeedRequest, HEARTBEAT, Start};
 use muster_proto::device::{Deletion, DeviceInfo, Registration, Sync, Target};
 use muster_proto::device_users::{ClientTarget, NewMobile, UserAddition, UserDeletion, UserUpdate};
 use muster_proto::v1::stream_debug_logs_response::Kind;
-use muster_proto::{SerialNumber, UserAttributes, UserKind, VdomName, v1};
+use muster_proto::{SerialNumber, Text, UserAttributes, UserKind, VdomName, digest, v1};
 use proptest::prelude::*;
 use prost::Message as _;
 use sqlx::{Connection as _, SqliteConnection};
@@ -44,6 +46,8 @@ struct Bench {
     writer: Writer,
     task: Option<WriterTask>,
     operations: u64,
+    /// Whether every command queues up.
+    queues: bool,
 }
 
 impl Bench {
@@ -56,7 +60,12 @@ impl Bench {
             WriterTask::new(Box::new(store), feed.clone(), Arc::new(FixedClock), healthy, Revocations::new([]))
                 .await
                 .unwrap();
-        Self { dir, feed, writer, task: Some(task), operations: 0 }
+        Self { dir, feed, writer, task: Some(task), operations: 0, queues: false }
+    }
+
+    /// One that answers nothing at a glance.
+    async fn queueing() -> Self {
+        Self { queues: true, ..Self::new().await }
     }
 
     fn path(&self) -> PathBuf {
@@ -82,7 +91,7 @@ impl Bench {
             web_app: None,
             proof: None,
         };
-        self.writer.submit(operation, command)
+        if self.queues { self.writer.enqueue(operation, command) } else { self.writer.submit(operation, command) }
     }
 
     /// Hands in some commands at once, and waits for all of the answers.
@@ -99,8 +108,8 @@ impl Bench {
         answers
     }
 
-    /// How each operation ended, by the debug feed: (operation, reason).
-    async fn endings(&self) -> Vec<(String, String)> {
+    /// What the debug feed holds, oldest first.
+    async fn events(&self) -> Vec<v1::DebugEvent> {
         let request = FeedRequest {
             start: Start::Earliest,
             follow: false,
@@ -113,12 +122,14 @@ impl Bench {
         let viewing = self.feed.watch(&request, &Scope::All, CancellationToken::new()).unwrap();
         let responses: Vec<_> = viewing.collect().await;
         let kinds = responses.iter().map(|it| v1::StreamDebugLogsResponse::decode(it.bytes().clone()).unwrap().kind);
-        kinds
-            .filter_map(|kind| match kind {
-                Some(Kind::Event(event)) if event.terminal => Some((event.operation_id, event.reason)),
-                _ => None,
-            })
-            .collect()
+        let events = kinds.filter_map(|kind| if let Some(Kind::Event(event)) = kind { Some(event) } else { None });
+        events.collect()
+    }
+
+    /// How each operation ended, by the debug feed: (operation, reason).
+    async fn endings(&self) -> Vec<(String, String)> {
+        let ended = self.events().await.into_iter().filter(|event| event.terminal);
+        ended.map(|event| (event.operation_id, event.reason)).collect()
     }
 
     /// What the database holds of everything that has an id of its own, row by row.
@@ -165,6 +176,15 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (number(), list(), prop::option::weighted(0.2, 0_i64..4)).prop_map(|(number, list, base_generation)| {
             let (info, full_list) = (DeviceInfo::default(), Some(list));
             Action::Sync(Sync { serial: serial(number), info, full_list, base_generation, digest: None, confirm_token: None, ha: None })
+        }),
+        2 => (number(), list(), any::<bool>()).prop_map(|(number, list, is_hello)| {
+            let (serial, info, digest) = (serial(number), DeviceInfo::default(), Some(digest([""; 3], list)));
+            if is_hello {
+                let boot_id = Text::default();
+                let features = Features::default();
+                return Action::Hello(Hello { serial, info, boot_id, device_time: None, digest, features });
+            }
+            Action::Sync(Sync { serial, info, full_list: None, base_generation: None, digest, confirm_token: None, ha: None })
         }),
         2 => (number(), prop::sample::select(vec!["root", "a", "b", ""])).prop_map(|(number, name)| {
             let target = name.parse().map_or(Target::WholeDevice, Target::Vdom);
@@ -217,7 +237,7 @@ proptest! {
         batches in prop::collection::vec(prop::collection::vec(command(), 1..8), 1..5),
     ) {
         let (together, alone) = block_on(async {
-            let (mut together, mut alone) = (Bench::new().await, Bench::new().await);
+            let (mut together, mut alone) = (Bench::queueing().await, Bench::queueing().await);
             let (mut of_batches, mut of_commands) = (Vec::new(), Vec::new());
             for batch in &batches {
                 of_batches.extend(together.batch(batch).await);

@@ -80,30 +80,33 @@ impl SqliteWriting {
         if state.settings.knows(&()) {
             return Ok(());
         }
-        if let Some(settings) = self.recent.settings() {
+        if let Some(settings) = self.recent().settings() {
             state.settings.load((), Some(settings.clone()));
             return Ok(());
         }
         let text = format!("SELECT {} FROM settings", Settings::columns());
         let settings = Settings::read(&sqlx::query(AssertSqlSafe(text)).fetch_one(&mut self.connection).await?)?;
-        self.recent.note_settings(&settings);
+        self.recent().note_settings(&settings);
         state.settings.load((), Some(settings));
         Ok(())
     }
 
     async fn load_lobby(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         if !state.admission.knows(&()) {
-            if self.recent.admission().is_none() {
+            let known = self.recent().admission().is_some();
+            if !known {
                 let text = format!("SELECT {} FROM admission", Admission::columns());
                 let found = sqlx::query(AssertSqlSafe(text)).fetch_optional(&mut self.connection).await?;
                 let admission = found.as_ref().map(Admission::read).transpose()?;
-                self.recent.note_admission(&admission.unwrap_or_default());
+                self.recent().note_admission(&admission.unwrap_or_default());
             }
-            state.admission.load((), self.recent.admission().cloned());
+            state.admission.load((), self.recent().admission().cloned());
         }
         // Most devices never waited: they are known not to have.
-        let waited: Vec<SerialNumber> =
-            needs.lobby.iter().filter(|serial| self.recent.waited(serial)).copied().collect();
+        let waited: Vec<SerialNumber> = {
+            let recent = self.recent();
+            needs.lobby.iter().filter(|serial| recent.waited(serial)).copied().collect()
+        };
         if !waited.is_empty() {
             for row in self.select::<LobbyEntry, _>("serial", &waited, |query, it| query.bind(it.as_str())).await? {
                 let entry = LobbyEntry::read(&row)?;
@@ -149,11 +152,14 @@ impl SqliteWriting {
 
     async fn load_devices(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let mut faded = Vec::new();
-        for serial in &needs.devices {
-            match self.recent.recall(serial) {
-                Memory::New => state.devices.load(*serial, None),
-                Memory::Faded => faded.push(*serial),
-                Memory::Fresh(device) => state.devices.load(*serial, Some(device.clone())),
+        {
+            let mut recent = self.recent();
+            for serial in &needs.devices {
+                match recent.recall(serial) {
+                    Memory::New => state.devices.load(*serial, None),
+                    Memory::Faded => faded.push(*serial),
+                    Memory::Fresh(device) => state.devices.load(*serial, Some(device.clone())),
+                }
             }
         }
         if faded.is_empty() {
@@ -161,7 +167,7 @@ impl SqliteWriting {
         }
         for row in self.select::<Device, _>("serial", &faded, |query, serial| query.bind(serial.as_str())).await? {
             let device = Device::read(&row)?;
-            self.recent.note(&device);
+            self.recent().note(&device);
             state.devices.load(device.serial, Some(device));
         }
         for serial in faded {
@@ -203,7 +209,8 @@ impl SqliteWriting {
     async fn load_realms(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let mut unknown = Vec::new();
         for id in &needs.realms {
-            match self.recent.realm(*id) {
+            let known = self.recent().realm(*id);
+            match known {
                 Some(realm) => state.realms.load(*id, Some(realm)),
                 None => unknown.push(id.0),
             }
@@ -218,7 +225,7 @@ impl SqliteWriting {
         }
         for row in rows {
             let realm = Realm::read(&row)?;
-            self.recent.note_realm(&realm);
+            self.recent().note_realm(&realm);
             state.realms.load(realm.id, Some(realm));
         }
         needs.realms.iter().for_each(|id| state.realms.load(*id, None));
@@ -259,17 +266,27 @@ impl SqliteWriting {
         Ok(())
     }
 
+    /// Makes sure that it is known of whom removals are held.
+    pub(super) async fn read_held(&mut self) -> Result<(), StoreError> {
+        let known = self.recent().held().is_some();
+        if !known {
+            let text = "SELECT DISTINCT owner_id FROM held WHERE deleted_at IS NULL";
+            let owners: Vec<i64> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
+            self.recent().note_held(owners.into_iter().map(OwnerId).collect());
+        }
+        Ok(())
+    }
+
     async fn load_held(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         if needs.held.is_empty() && needs.held_ids.is_empty() {
             return Ok(());
         }
-        if self.recent.held().is_none() {
-            let text = "SELECT DISTINCT owner_id FROM held WHERE deleted_at IS NULL";
-            let owners: Vec<i64> = sqlx::query_scalar(text).fetch_all(&mut self.connection).await?;
-            self.recent.note_held(owners.into_iter().map(OwnerId).collect());
-        }
-        let owners = self.recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
-        let owners: Vec<i64> = owners.map(|owner| owner.0).collect();
+        self.read_held().await?;
+        let owners: Vec<i64> = {
+            let recent = self.recent();
+            let owners = recent.held().into_iter().flatten().filter(|owner| needs.held.contains(owner));
+            owners.map(|owner| owner.0).collect()
+        };
         let mut rows = self.select::<Held, _>("deleted_at IS NULL AND owner_id", &owners, Query::bind).await?;
         let ids: Vec<i64> = needs.held_ids.iter().map(|id| id.0).collect();
         rows.extend(self.select::<Held, _>("id", &ids, Query::bind).await?);

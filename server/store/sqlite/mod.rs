@@ -24,7 +24,7 @@ mod web_app;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use muster_proto::user_sync::Kinds;
@@ -33,7 +33,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::{AuditRow, Seen, StoreError, Writing};
+use super::{AuditRow, Recalling, Seen, StoreError, Writing};
 use crate::registry::{AuthClient, AuthClientId, Device, DeviceId, Held, Needs, State, User, UserRef, WebApp};
 use read::SqliteReading;
 use recent::{Memory, Recent};
@@ -73,10 +73,10 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
     let known = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
     let serials: Vec<String> = sqlx::query_scalar("SELECT serial FROM lobby").fetch_all(&mut connection).await?;
     let lobby = serials.iter().map(|serial| load::serial(serial)).collect::<Result<_, _>>()?;
-    Ok((
-        SqliteWriting { connection, texts: HashMap::new(), recent: Recent::new(known, lobby) },
-        SqliteReading::new(reading),
-    ))
+    let recent = Arc::new(Mutex::new(Recent::new(known, lobby)));
+    let mut writing = SqliteWriting { connection, texts: HashMap::new(), recent };
+    writing.read_held().await?;
+    Ok((writing, SqliteReading::new(reading)))
 }
 
 fn explain(error: &sqlx::Error) -> String {
@@ -110,7 +110,7 @@ pub struct SqliteWriting {
     connection: SqliteConnection,
     /// The texts of the batches so far, by shape.
     texts: HashMap<Shape, Arc<str>>,
-    recent: Recent,
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// Everything that changed in the state.
@@ -144,6 +144,10 @@ fn writes_of<'q>(mut writes: Writes<'q>, state: &'q State, audit: &'q [AuditRow<
 const MAX_TEXTS: usize = 512;
 
 impl SqliteWriting {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One text for each shape, so that its prepared statement is found again.
     fn text(&mut self, writes: &Writes<'_>) -> Arc<str> {
         let shape = writes.shape();
@@ -188,14 +192,20 @@ impl Writing for SqliteWriting {
         if let Err(error) = writes.query(text, next_id).execute(&mut self.connection).await {
             // The statement that failed left the transaction open, unless SQLite ended it itself.
             let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-            self.recent.doubt(state);
+            self.recent().doubt(state);
             return Err(error.into());
         }
-        self.recent.note_all(state);
+        self.recent().note_all(state);
         Ok(())
     }
 
+    fn recalling(&self) -> Arc<dyn Recalling> {
+        Arc::<Mutex<Recent>>::clone(&self.recent)
+    }
+
     async fn begin(&mut self) -> Result<(), StoreError> {
+        // What is read within the transaction may yet be taken back.
+        self.read_held().await?;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
         Ok(())
     }
@@ -212,15 +222,15 @@ impl Writing for SqliteWriting {
             self.rollback(state).await?;
             return Err(error.into());
         }
-        self.recent.note_all(state);
+        self.recent().note_all(state);
         Ok(())
     }
 
     async fn withdraw(&mut self, state: &State) -> Result<(), StoreError> {
         if sqlx::query("ROLLBACK").execute(&mut self.connection).await.is_ok() {
-            self.recent.forget_changed(state);
+            self.recent().forget_changed(state);
         } else {
-            self.recent.doubt(state);
+            self.recent().doubt(state);
         }
         Ok(())
     }
@@ -228,7 +238,7 @@ impl Writing for SqliteWriting {
     async fn rollback(&mut self, state: &State) -> Result<(), StoreError> {
         // SQLite may have ended it itself; what was read within it may be what no longer is.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-        self.recent.doubt(state);
+        self.recent().doubt(state);
         Ok(())
     }
 
@@ -260,7 +270,7 @@ impl Writing for SqliteWriting {
                 query.bind(device.0).bind(seen.at.micros()).bind(seen.refused)
             });
             pad(query, (count - seen.len()) * 3).execute(&mut self.connection).await?;
-            if self.recent.anybody_waited() {
+            if self.recent().anybody_waited() {
                 self.touch_lobby(seen).await?;
             }
         }

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 use muster_proto::SerialNumber;
 
+use super::super::Recalling;
 use crate::registry::{Admission, Device, OwnerId, Realm, RealmId, Settings, State};
 
 /// How many devices are remembered as a whole, about 300 bytes each.
@@ -162,5 +164,22 @@ impl Recent {
         self.held = None;
         // One that was purged, or was to be, is looked for once more.
         self.known.extend(state.devices.changed().map(|device| device.serial));
+    }
+}
+
+impl Recalling for Mutex<Recent> {
+    fn recall(&self, serial: SerialNumber, state: &mut State) -> bool {
+        let mut recent = self.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory::Fresh(device) = recent.recall(&serial) else { return false };
+        let device = device.clone();
+        let owner = device.owner();
+        let (Some(settings), Some(held)) = (&recent.settings, &recent.held) else { return false };
+        if held.contains(&owner) {
+            return false;
+        }
+        state.settings.load((), Some(settings.clone()));
+        state.devices.load(serial, Some(device));
+        state.whole.held.insert(owner);
+        true
     }
 }
