@@ -114,9 +114,9 @@ pub trait Writing: Send {
 
 /// What the writing half remembers of what it committed last. It never waits for the database.
 pub trait Recalling: Send + Sync + std::fmt::Debug {
-    /// Puts into the state what the rules read of a device that reports nothing new: the device, the settings, and that nothing is held
-    /// of its lists. False if that is not so, or not remembered.
-    fn recall(&self, serial: SerialNumber, state: &mut State) -> bool;
+    /// What the rules read of a device that reports nothing new: the device, the settings, and that nothing is held of its lists. `None` if
+    /// that is not so, or not remembered.
+    fn recall(&self, serial: SerialNumber) -> Option<State>;
 }
 
 /// The half of a store that only reads.

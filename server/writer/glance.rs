@@ -8,7 +8,7 @@ use super::seen::Sightings;
 use super::{Operation, notes};
 use crate::clock::Clock;
 use crate::feed::Feed;
-use crate::registry::{Action, Answer, Command, Context, Options, State, plan};
+use crate::registry::{Action, Answer, Command, Context, Options, plan};
 use crate::store::Recalling;
 
 /// What it takes to answer at a glance.
@@ -24,6 +24,7 @@ impl Glance {
     /// The answer to a report, if all that it takes is remembered and it changes nothing. Its debug events are left then.
     pub(super) fn answer(&self, operation: &Operation, command: &Command) -> Option<Answer> {
         let serial = match &command.action {
+            Action::Register(registration) => registration.serial,
             Action::Sync(sync) => sync.serial,
             Action::Hello(hello) => hello.serial,
             _ => return None,
@@ -31,10 +32,7 @@ impl Glance {
         if command.options != Options::default() {
             return None;
         }
-        let mut state = State::default();
-        if !self.recalling.recall(serial, &mut state) {
-            return None;
-        }
+        let mut state = self.recalling.recall(serial)?;
         let device = state.devices.get(&serial)?.id;
         let now = self.clock.now();
         // An id that is taken is of something new, which is not for here.

@@ -168,18 +168,19 @@ impl Recent {
 }
 
 impl Recalling for Mutex<Recent> {
-    fn recall(&self, serial: SerialNumber, state: &mut State) -> bool {
+    fn recall(&self, serial: SerialNumber) -> Option<State> {
         let mut recent = self.lock().unwrap_or_else(PoisonError::into_inner);
-        let Memory::Fresh(device) = recent.recall(&serial) else { return false };
+        let Memory::Fresh(device) = recent.recall(&serial) else { return None };
         let device = device.clone();
         let owner = device.owner();
-        let (Some(settings), Some(held)) = (&recent.settings, &recent.held) else { return false };
+        let (settings, held) = (recent.settings.as_ref()?, recent.held.as_ref()?);
         if held.contains(&owner) {
-            return false;
+            return None;
         }
+        let mut state = State::default();
         state.settings.load((), Some(settings.clone()));
         state.devices.load(serial, Some(device));
         state.whole.held.insert(owner);
-        true
+        Some(state)
     }
 }
