@@ -9,8 +9,8 @@ use super::held::{HeldOn, Removals, Ruling};
 use super::user_calls::{arrive_at, of_web_app, rules_its_users};
 use super::users::{Respelled, Tally, put, take};
 use super::{
-    Action, Answer, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject, UserAttributes,
-    UserItem, clone, contact, fence, held, lobby, quota, settle,
+    Action, After, Answer, Change, Context, Notice, Outcome, Planned, Record, Site, State, Stop, Subject,
+    UserAttributes, UserItem, clone, contact, fence, held, lobby, quota, settle,
 };
 
 /// One user of a list.
@@ -77,23 +77,25 @@ fn step<T>(
     result
 }
 
-/// A sync of users is about to begin: it may, unless the whole list would be refused.
+/// A sync of users is about to begin: it may, unless the whole list would be refused. Answers with the auth client, if there is one yet.
 pub(super) fn begin(state: &mut State, target: UserTarget) -> Result<Planned, Stop> {
-    let target = match target {
-        UserTarget::FortiProduct(target) => target,
+    let (mut planned, client) = match target {
         UserTarget::WebApp(app) => {
             let site = of_web_app(state, app)?;
-            if let Some(client) = state.client(site.owner, site.vdom)? {
-                quota::may_have_users(state, client)?;
-            }
-            return Ok(Planned::unchanged(Answer::new(Outcome::Unchanged)));
+            (Planned::unchanged(Answer::new(Outcome::Unchanged)), state.client(site.owner, site.vdom)?)
+        }
+        UserTarget::FortiProduct(target) => {
+            let planned = contact::contact(state, target.serial)?;
+            let client = match state.device(target.serial)?.filter(|device| device.is_active()) {
+                Some(device) => state.client(device.owner(), target.vdom)?,
+                None => None,
+            };
+            (planned, client)
         }
     };
-    let planned = contact::contact(state, target.serial)?;
-    if let Some(device) = state.device(target.serial)?.filter(|device| device.is_active())
-        && let Some(client) = state.client(device.owner(), target.vdom)?.filter(|client| client.is_active())
-    {
+    if let Some(client) = client.filter(|client| client.is_active()) {
         quota::may_have_users(state, client)?;
+        planned.answer.after = After::AuthClient(client.clone());
     }
     Ok(planned)
 }

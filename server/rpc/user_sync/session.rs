@@ -57,10 +57,14 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
         let target = sync.target;
         // A sync is a contact like any other: it passes the same door, before anything is said of the auth client.
         let door = Options { validate_only: begin.validate_only, plan: None };
-        call.begin(&self.syncs.writer, Action::BeginUserSync(target), door).await?;
-        let (place, client) = self.syncs.place(target).await?;
+        let found = call.begin(&self.syncs.writer, Action::BeginUserSync(target), door).await?;
+        let client = if let After::AuthClient(client) = found.after { Some(client) } else { None };
+        let place = match &client {
+            Some(client) => (Ok(client.owner), client.vdom),
+            None => self.syncs.place(target).await?,
+        };
         let run = self.syncs.running.begin(place, call.operation().id)?;
-        let (demand, buckets) = self.syncs.demand(&sync, client).await?;
+        let (demand, buckets) = self.syncs.demand(&sync, client.as_ref()).await?;
         let opened = v1::SyncUsersOpened {
             operation_id: call.operation().id.to_string(),
             demand: demand.into(),
