@@ -28,8 +28,12 @@ const MANY: (u64, u64) = (100_000, 1_000);
 const BUCKETS: usize = 16_384;
 /// How many users one chunk has.
 const CHUNK: usize = 1_000;
-/// The device whose users are synced.
-const SERIAL: &str = "FG101FTK00000001";
+/// How many VDOMs with users a device has.
+const VDOMS: u64 = 10;
+/// The VDOM whose users do not change, of a device of its own.
+const UNCHANGED: u64 = 9_000_000;
+/// The VDOM of whose users a few change, of a device of its own.
+const CHANGED: u64 = 9_000_010;
 
 /// What the echo makes of the stream: as many outcomes as it got users.
 pub(crate) fn echo(
@@ -88,7 +92,8 @@ fn toggle(into: &mut [u8], one: [u8; 32]) {
 }
 
 fn begin(vdom: u64) -> v1::SyncUsersBegin {
-    let product = v1::FortiProductTarget { serial_number: SERIAL.to_owned(), vdom: format!("v{vdom}"), epoch: None };
+    let (serial_number, vdom) = (format!("FG101FTK{:08}", vdom / VDOMS), format!("v{}", vdom % VDOMS));
+    let product = v1::FortiProductTarget { serial_number, vdom, epoch: None };
     let target = v1::AuthClientTarget { target: Some(v1::auth_client_target::Target::FortiProduct(product)) };
     v1::SyncUsersBegin { target: Some(target), ..Default::default() }
 }
@@ -148,7 +153,7 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
                         (next_vdom.fetch_add(1, Ordering::Relaxed), next_user.fetch_add(NEW, Ordering::Relaxed));
                     let users: Vec<_> = (first..first + NEW).map(|number| user(number, "example.com")).collect();
                     let began = Instant::now();
-                    done += sync(channel.clone(), begin(vdom % 400), &users).await?;
+                    done += sync(channel.clone(), begin(vdom), &users).await?;
                     spent += began.elapsed();
                 }
                 Ok(per_second(done, spent))
@@ -171,9 +176,9 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
             toggle(&mut all, of_user(user));
             all
         }),
-        ..begin(401)
+        ..begin(UNCHANGED)
     };
-    sync(muster.clone(), begin(401), &list).await?;
+    sync(muster.clone(), begin(UNCHANGED), &list).await?;
     let in_sync = |channel: Channel| {
         let unchanged = unchanged.clone();
         move |time| {
@@ -201,7 +206,7 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
 
     let turn = Arc::new(AtomicU64::new(0));
     let all: Vec<_> = (0..MANY.0).map(|number| user(number, "example.com")).collect();
-    sync(muster.clone(), begin(402), &all).await?;
+    sync(muster.clone(), begin(CHANGED), &all).await?;
     let all = Arc::new(all);
     table
         .alone("users: 1,000 changed among 100,000, by buckets", "ms", "grows with the changes", |_| {
@@ -221,7 +226,7 @@ pub(crate) async fn measure(servers: &Servers, table: &mut Table) -> anyhow::Res
                     let bucket = bucket_of(&user.username, BUCKETS);
                     toggle(buckets.get_mut(bucket * 32..(bucket + 1) * 32).unwrap_or(&mut []), of_user(user));
                 }
-                let begin = v1::SyncUsersBegin { digest: whole, bucket_digests: buckets, ..begin(402) };
+                let begin = v1::SyncUsersBegin { digest: whole, bucket_digests: buckets, ..begin(CHANGED) };
                 let start = Instant::now();
                 sync(channel, begin, &users).await?;
                 Ok(start.elapsed().as_secs_f64() * 1e3)
