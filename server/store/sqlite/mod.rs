@@ -58,9 +58,9 @@ pub async fn open_sqlite(path: &Path) -> Result<(SqliteWriting, SqliteReading), 
         .statement_cache_capacity(256)
         // 80 MB of log between checkpoints: pages that change often are then written back rarely.
         .pragma("wal_autocheckpoint", "20000")
-        // 8 MB of pages, the rest is with the operating system. After a commit that moved a page SQLite looks at every slot of its cache, because
-        // the page had the highest number of all for a moment; with 64 MB that took longer than the fsync.
-        .pragma("cache_size", "-8192")
+        // 16 MB of pages, the rest is with the operating system. After a commit that moved a page SQLite looks at every slot of its cache,
+        // because the page had the highest number of all for a moment; with 64 MB that took longer than the fsync.
+        .pragma("cache_size", "-16384")
         // A statement that may fail half-way keeps a journal of its own: not in a file.
         .pragma("temp_store", "memory")
         .disable_statement_logging();
