@@ -1,12 +1,13 @@
 //! What the caller is to send, by the digests of both sides.
 
+use muster_proto::admin::AuthClientName;
 use muster_proto::device_users::UserTarget;
 use muster_proto::user_sync::{Kinds, UserSync};
 use muster_proto::{VdomName, v1};
 
 use super::UserSyncs;
 use super::running::Place;
-use crate::registry::{AuthClient, OwnerId};
+use crate::registry::{AuthClientId, OwnerId};
 use crate::rpc::status::Failure;
 
 impl UserSyncs {
@@ -21,25 +22,27 @@ impl UserSyncs {
         })
     }
 
-    /// What the caller is to send, if this is the auth client.
+    /// What the caller is to send, if this is the auth client. To be asked once no other sync of it runs: before, its digest may be the one that the
+    /// other sync is about to change.
     pub(super) async fn demand(
         &self,
         sync: &UserSync,
-        client: Option<&AuthClient>,
+        client: Option<AuthClientId>,
     ) -> Result<(v1::SyncUsersDemand, Option<Vec<bool>>), Failure> {
         let (Some(digest), Some(client)) = (sync.digest, client) else {
             return Ok((v1::SyncUsersDemand::SendAll, None));
         };
         if sync.kinds == Kinds::ALL {
             // The register has the digest of all users at hand.
-            if client.users_digest == digest {
+            let held = self.store.auth_client(AuthClientName::Id(client.0)).await?;
+            if held.is_some_and(|row| row.client.users_digest == digest) {
                 return Ok((v1::SyncUsersDemand::InSync, None));
             }
             if sync.buckets.is_empty() {
                 return Ok((v1::SyncUsersDemand::SendAll, None));
             }
         }
-        let (whole, held) = self.store.user_digests(client.id, sync.kinds, sync.buckets.len()).await?;
+        let (whole, held) = self.store.user_digests(client, sync.kinds, sync.buckets.len()).await?;
         if whole == digest {
             return Ok((v1::SyncUsersDemand::InSync, None));
         }

@@ -64,7 +64,7 @@ impl<S: Stream<Item = Result<v1::SyncUsersRequest, Status>> + Unpin> Session<S> 
             None => self.syncs.place(target).await?,
         };
         let run = self.syncs.running.begin(place, call.operation().id)?;
-        let (demand, buckets) = self.syncs.demand(&sync, client.as_ref()).await?;
+        let (demand, buckets) = self.syncs.demand(&sync, client.map(|client| client.id)).await?;
         let opened = v1::SyncUsersOpened {
             operation_id: call.operation().id.to_string(),
             demand: demand.into(),
