@@ -9,7 +9,7 @@ use super::Submission;
 use crate::identity::revocations::{Identity, Secrets};
 use crate::identity::token::TokenHash;
 use crate::operation::OperationId;
-use crate::registry::{Command, Context, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
+use crate::registry::{Command, Device, DeviceId, Name, Needs, Planned, RealmId, Refusal, State, Stop, plan};
 use crate::store::{AuditRow, StoreError, Writing};
 
 /// How often one command may ask for more: a rule that never has enough is a defect, and must not hold the writer.
@@ -65,14 +65,7 @@ pub(super) async fn run(
     let mut results = Vec::with_capacity(batch.len());
     let mut seen = Vec::new();
     for Submission { operation, command, .. } in batch {
-        let mut context = Context {
-            now,
-            next_id: &mut next_id,
-            caller: &operation.caller,
-            reach: &operation.reach,
-            address: operation.address,
-            proof: operation.proof.as_deref(),
-        };
+        let mut context = operation.context(&mut next_id, now);
         let mut loads = 0;
         let result = loop {
             match plan(&mut state, command, &mut context) {

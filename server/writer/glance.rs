@@ -8,7 +8,7 @@ use super::seen::Sightings;
 use super::{Operation, notes};
 use crate::clock::Clock;
 use crate::feed::Feed;
-use crate::registry::{Action, Answer, Command, Context, Options, plan};
+use crate::registry::{Action, Answer, Command, Options, plan};
 use crate::store::Recalling;
 
 /// What it takes to answer at a glance.
@@ -37,14 +37,7 @@ impl Glance {
         let now = self.clock.now();
         // An id that is taken is of something new, which is not for here.
         let mut next_id = 0;
-        let mut context = Context {
-            now,
-            next_id: &mut next_id,
-            caller: &operation.caller,
-            reach: &operation.reach,
-            address: operation.address,
-            proof: operation.proof.as_deref(),
-        };
+        let mut context = operation.context(&mut next_id, now);
         // What is refused, or needs more, is the writer's.
         let planned = plan(&mut state, command, &mut context).ok()?;
         let changes_nothing = planned.records.is_empty() && planned.refused.is_none();

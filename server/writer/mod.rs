@@ -25,7 +25,7 @@ pub use task::WriterTask;
 pub use user_sync::{Count, Counts, Spooled, UserSyncJob, UsersSynced};
 
 use crate::operation::OperationId;
-use crate::registry::{Answer, Command, Proof, Reach, Refusal, WebAppId};
+use crate::registry::{Answer, Command, Context, Proof, Reach, Refusal, WebAppId};
 use crate::spool::SpoolReader;
 
 /// How many commands may wait.
@@ -52,6 +52,20 @@ pub struct Operation {
     pub address: Option<IpAddr>,
     /// The Web app that calls, if it is one.
     pub web_app: Option<WebAppId>,
+}
+
+impl Operation {
+    /// What the rules are told of it.
+    fn context<'a>(&'a self, next_id: &'a mut i64, now: Timestamp) -> Context<'a> {
+        Context {
+            now,
+            next_id,
+            caller: &self.caller,
+            reach: &self.reach,
+            address: self.address,
+            proof: self.proof.as_deref(),
+        }
+    }
 }
 
 /// A command on its way to the database.

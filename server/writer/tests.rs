@@ -19,6 +19,7 @@ use prost::Message as _;
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -130,6 +131,16 @@ impl Bench {
     async fn endings(&self) -> Vec<(String, String)> {
         let ended = self.events().await.into_iter().filter(|event| event.terminal);
         ended.map(|event| (event.operation_id, event.reason)).collect()
+    }
+
+    /// Ends the writer, and tells when the one device last called.
+    async fn last_seen(self, running: JoinHandle<()>) -> i64 {
+        let Self { dir, writer, .. } = self;
+        drop(writer);
+        running.await.unwrap();
+        let path = dir.path().join("muster.db");
+        let mut connection = SqliteConnection::connect(&path.display().to_string()).await.unwrap();
+        sqlx::query_scalar("SELECT last_seen_at FROM device").fetch_one(&mut connection).await.unwrap()
     }
 
     /// What the database holds of everything that has an id of its own, row by row.
@@ -334,11 +345,5 @@ async fn the_writer_notes_who_called_before_it_ends() {
     let running = tokio::spawn(task.run());
     pending.answer().await.unwrap();
     bench.sql("UPDATE device SET last_seen_at = 1").await;
-    let Bench { dir, writer, .. } = bench;
-    drop(writer);
-    running.await.unwrap();
-    let path = dir.path().join("muster.db");
-    let mut connection = SqliteConnection::connect(&path.display().to_string()).await.unwrap();
-    let seen: i64 = sqlx::query_scalar("SELECT last_seen_at FROM device").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(seen, NOW.micros());
+    assert_eq!(bench.last_seen(running).await, NOW.micros());
 }

@@ -80,7 +80,7 @@ async fn held_removals_are_withdrawn_by_a_report_that_has_them_again() {
     let again = bench.submit(sync(1, "root a b c"));
     assert!(!is_settled(&again), "the writer has removals to withdraw");
     again.unwrap().answer().await.unwrap();
-    // Of whom something was held is looked up once more, and nothing is.
+    // Were it still held, it would not be new.
     let removed = bench.submit(sync(1, "root")).unwrap().answer().await.unwrap();
     assert!(removed.held.is_some_and(|held| held.is_new));
 }
@@ -95,11 +95,5 @@ async fn a_device_that_was_answered_at_a_glance_was_seen() {
     assert_eq!(bench.writer.glance.seen.take(10).len(), 1);
     bench.sql("UPDATE device SET last_seen_at = 1").await;
     assert!(is_settled(&bench.submit(sync(1, "root"))));
-    let Bench { dir, writer, .. } = bench;
-    drop(writer);
-    running.await.unwrap();
-    let path = dir.path().join("muster.db");
-    let mut connection = SqliteConnection::connect(&path.display().to_string()).await.unwrap();
-    let seen: i64 = sqlx::query_scalar("SELECT last_seen_at FROM device").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(seen, NOW.micros());
+    assert_eq!(bench.last_seen(running).await, NOW.micros());
 }

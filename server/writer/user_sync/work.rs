@@ -127,15 +127,7 @@ impl Work<'_> {
     /// Tries a step until everything it needs is loaded.
     async fn attempt<T>(&mut self, mut step: impl FnMut(&mut State, &mut Context<'_>) -> Result<T, Stop>) -> Worth<T> {
         for _ in 0..MAX_LOADS {
-            let operation = &self.job.operation;
-            let mut context = Context {
-                now: self.now,
-                next_id: &mut self.next_id,
-                caller: &operation.caller,
-                reach: &operation.reach,
-                address: operation.address,
-                proof: operation.proof.as_deref(),
-            };
+            let mut context = self.job.operation.context(&mut self.next_id, self.now);
             match step(&mut self.state, &mut context) {
                 Ok(done) => return Ok(Ok(done)),
                 Err(Stop::Refused(refusal)) => return Ok(Err(refusal)),
